@@ -244,6 +244,123 @@ func (x *TakeShardResponse) GetOwner() *Owner {
 	return nil
 }
 
+type HandOverShardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	// The chain entry that makes the addressed writer the owner.
+	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// 16 bytes. A writer that runs as another incarnation answers NotOwner, which
+	// tells the caller that this one is gone.
+	Incarnation   []byte `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverShardRequest) Reset() {
+	*x = HandOverShardRequest{}
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverShardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverShardRequest) ProtoMessage() {}
+
+func (x *HandOverShardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverShardRequest.ProtoReflect.Descriptor instead.
+func (*HandOverShardRequest) Descriptor() ([]byte, []int) {
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HandOverShardRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *HandOverShardRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HandOverShardRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+type HandOverShardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False: the owner lives and keeps the shard, since it still ranks first.
+	HandedOver bool `protobuf:"varint,1,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
+	// Where the owner's part ends in its log, exclusive.
+	EndSlot       uint64 `protobuf:"varint,2,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverShardResponse) Reset() {
+	*x = HandOverShardResponse{}
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverShardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverShardResponse) ProtoMessage() {}
+
+func (x *HandOverShardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverShardResponse.ProtoReflect.Descriptor instead.
+func (*HandOverShardResponse) Descriptor() ([]byte, []int) {
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HandOverShardResponse) GetHandedOver() bool {
+	if x != nil {
+		return x.HandedOver
+	}
+	return false
+}
+
+func (x *HandOverShardResponse) GetEndSlot() uint64 {
+	if x != nil {
+		return x.EndSlot
+	}
+	return 0
+}
+
 type LocateRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Bucket string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -269,7 +386,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +398,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +411,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{4}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LocateRequest) GetBucket() string {
@@ -436,7 +553,7 @@ type LocateResponse struct {
 
 func (x *LocateResponse) Reset() {
 	*x = LocateResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +565,7 @@ func (x *LocateResponse) String() string {
 func (*LocateResponse) ProtoMessage() {}
 
 func (x *LocateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +578,7 @@ func (x *LocateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateResponse.ProtoReflect.Descriptor instead.
 func (*LocateResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{5}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LocateResponse) GetStreamId() []byte {
@@ -567,7 +684,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +696,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +709,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{6}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Block) GetIncarnation() []byte {
@@ -693,7 +810,7 @@ type ConfigureStreamRequest struct {
 
 func (x *ConfigureStreamRequest) Reset() {
 	*x = ConfigureStreamRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +822,7 @@ func (x *ConfigureStreamRequest) String() string {
 func (*ConfigureStreamRequest) ProtoMessage() {}
 
 func (x *ConfigureStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +835,7 @@ func (x *ConfigureStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureStreamRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureStreamRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{7}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfigureStreamRequest) GetBucket() string {
@@ -764,7 +881,7 @@ type ConfigureStreamResponse struct {
 
 func (x *ConfigureStreamResponse) Reset() {
 	*x = ConfigureStreamResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +893,7 @@ func (x *ConfigureStreamResponse) String() string {
 func (*ConfigureStreamResponse) ProtoMessage() {}
 
 func (x *ConfigureStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +906,7 @@ func (x *ConfigureStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureStreamResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureStreamResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{8}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{10}
 }
 
 type TombstoneStreamRequest struct {
@@ -803,7 +920,7 @@ type TombstoneStreamRequest struct {
 
 func (x *TombstoneStreamRequest) Reset() {
 	*x = TombstoneStreamRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +932,7 @@ func (x *TombstoneStreamRequest) String() string {
 func (*TombstoneStreamRequest) ProtoMessage() {}
 
 func (x *TombstoneStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +945,7 @@ func (x *TombstoneStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneStreamRequest.ProtoReflect.Descriptor instead.
 func (*TombstoneStreamRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{9}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TombstoneStreamRequest) GetBucket() string {
@@ -860,7 +977,7 @@ type TombstoneStreamResponse struct {
 
 func (x *TombstoneStreamResponse) Reset() {
 	*x = TombstoneStreamResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +989,7 @@ func (x *TombstoneStreamResponse) String() string {
 func (*TombstoneStreamResponse) ProtoMessage() {}
 
 func (x *TombstoneStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1002,7 @@ func (x *TombstoneStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneStreamResponse.ProtoReflect.Descriptor instead.
 func (*TombstoneStreamResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{10}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{12}
 }
 
 type TombstoneBucketRequest struct {
@@ -899,7 +1016,7 @@ type TombstoneBucketRequest struct {
 
 func (x *TombstoneBucketRequest) Reset() {
 	*x = TombstoneBucketRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1028,7 @@ func (x *TombstoneBucketRequest) String() string {
 func (*TombstoneBucketRequest) ProtoMessage() {}
 
 func (x *TombstoneBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1041,7 @@ func (x *TombstoneBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneBucketRequest.ProtoReflect.Descriptor instead.
 func (*TombstoneBucketRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{11}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TombstoneBucketRequest) GetShard() uint32 {
@@ -956,7 +1073,7 @@ type TombstoneBucketResponse struct {
 
 func (x *TombstoneBucketResponse) Reset() {
 	*x = TombstoneBucketResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1085,7 @@ func (x *TombstoneBucketResponse) String() string {
 func (*TombstoneBucketResponse) ProtoMessage() {}
 
 func (x *TombstoneBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
+	mi := &file_samsa_internal_v1_writer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1098,7 @@ func (x *TombstoneBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneBucketResponse.ProtoReflect.Descriptor instead.
 func (*TombstoneBucketResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{12}
+	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{14}
 }
 
 var File_samsa_internal_v1_writer_proto protoreflect.FileDescriptor
@@ -1001,7 +1118,15 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x127\n" +
 	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\"C\n" +
 	"\x11TakeShardResponse\x12.\n" +
-	"\x05owner\x18\x01 \x01(\v2\x18.samsa.internal.v1.OwnerR\x05owner\"\x96\x02\n" +
+	"\x05owner\x18\x01 \x01(\v2\x18.samsa.internal.v1.OwnerR\x05owner\"d\n" +
+	"\x14HandOverShardRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\"S\n" +
+	"\x15HandOverShardResponse\x12\x1f\n" +
+	"\vhanded_over\x18\x01 \x01(\bR\n" +
+	"handedOver\x12\x19\n" +
+	"\bend_slot\x18\x02 \x01(\x04R\aendSlot\"\x96\x02\n" +
 	"\rLocateRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x19\n" +
@@ -1061,9 +1186,10 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x1b\n" +
 	"\tbucket_id\x18\x03 \x01(\fR\bbucketId\"\x19\n" +
-	"\x17TombstoneBucketResponse2\xf4\x03\n" +
+	"\x17TombstoneBucketResponse2\xd8\x04\n" +
 	"\rWriterService\x12V\n" +
-	"\tTakeShard\x12#.samsa.internal.v1.TakeShardRequest\x1a$.samsa.internal.v1.TakeShardResponse\x12M\n" +
+	"\tTakeShard\x12#.samsa.internal.v1.TakeShardRequest\x1a$.samsa.internal.v1.TakeShardResponse\x12b\n" +
+	"\rHandOverShard\x12'.samsa.internal.v1.HandOverShardRequest\x1a(.samsa.internal.v1.HandOverShardResponse\x12M\n" +
 	"\x06Locate\x12 .samsa.internal.v1.LocateRequest\x1a!.samsa.internal.v1.LocateResponse\x12h\n" +
 	"\x0fConfigureStream\x12).samsa.internal.v1.ConfigureStreamRequest\x1a*.samsa.internal.v1.ConfigureStreamResponse\x12h\n" +
 	"\x0fTombstoneStream\x12).samsa.internal.v1.TombstoneStreamRequest\x1a*.samsa.internal.v1.TombstoneStreamResponse\x12h\n" +
@@ -1082,40 +1208,44 @@ func file_samsa_internal_v1_writer_proto_rawDescGZIP() []byte {
 	return file_samsa_internal_v1_writer_proto_rawDescData
 }
 
-var file_samsa_internal_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_samsa_internal_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_samsa_internal_v1_writer_proto_goTypes = []any{
 	(*NotOwner)(nil),                // 0: samsa.internal.v1.NotOwner
 	(*Owner)(nil),                   // 1: samsa.internal.v1.Owner
 	(*TakeShardRequest)(nil),        // 2: samsa.internal.v1.TakeShardRequest
 	(*TakeShardResponse)(nil),       // 3: samsa.internal.v1.TakeShardResponse
-	(*LocateRequest)(nil),           // 4: samsa.internal.v1.LocateRequest
-	(*LocateResponse)(nil),          // 5: samsa.internal.v1.LocateResponse
-	(*Block)(nil),                   // 6: samsa.internal.v1.Block
-	(*ConfigureStreamRequest)(nil),  // 7: samsa.internal.v1.ConfigureStreamRequest
-	(*ConfigureStreamResponse)(nil), // 8: samsa.internal.v1.ConfigureStreamResponse
-	(*TombstoneStreamRequest)(nil),  // 9: samsa.internal.v1.TombstoneStreamRequest
-	(*TombstoneStreamResponse)(nil), // 10: samsa.internal.v1.TombstoneStreamResponse
-	(*TombstoneBucketRequest)(nil),  // 11: samsa.internal.v1.TombstoneBucketRequest
-	(*TombstoneBucketResponse)(nil), // 12: samsa.internal.v1.TombstoneBucketResponse
-	(*v1.StreamConfig)(nil),         // 13: samsa.v1.StreamConfig
+	(*HandOverShardRequest)(nil),    // 4: samsa.internal.v1.HandOverShardRequest
+	(*HandOverShardResponse)(nil),   // 5: samsa.internal.v1.HandOverShardResponse
+	(*LocateRequest)(nil),           // 6: samsa.internal.v1.LocateRequest
+	(*LocateResponse)(nil),          // 7: samsa.internal.v1.LocateResponse
+	(*Block)(nil),                   // 8: samsa.internal.v1.Block
+	(*ConfigureStreamRequest)(nil),  // 9: samsa.internal.v1.ConfigureStreamRequest
+	(*ConfigureStreamResponse)(nil), // 10: samsa.internal.v1.ConfigureStreamResponse
+	(*TombstoneStreamRequest)(nil),  // 11: samsa.internal.v1.TombstoneStreamRequest
+	(*TombstoneStreamResponse)(nil), // 12: samsa.internal.v1.TombstoneStreamResponse
+	(*TombstoneBucketRequest)(nil),  // 13: samsa.internal.v1.TombstoneBucketRequest
+	(*TombstoneBucketResponse)(nil), // 14: samsa.internal.v1.TombstoneBucketResponse
+	(*v1.StreamConfig)(nil),         // 15: samsa.v1.StreamConfig
 }
 var file_samsa_internal_v1_writer_proto_depIdxs = []int32{
 	1,  // 0: samsa.internal.v1.NotOwner.owner:type_name -> samsa.internal.v1.Owner
 	1,  // 1: samsa.internal.v1.TakeShardResponse.owner:type_name -> samsa.internal.v1.Owner
-	6,  // 2: samsa.internal.v1.LocateResponse.blocks:type_name -> samsa.internal.v1.Block
-	13, // 3: samsa.internal.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
+	8,  // 2: samsa.internal.v1.LocateResponse.blocks:type_name -> samsa.internal.v1.Block
+	15, // 3: samsa.internal.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
 	2,  // 4: samsa.internal.v1.WriterService.TakeShard:input_type -> samsa.internal.v1.TakeShardRequest
-	4,  // 5: samsa.internal.v1.WriterService.Locate:input_type -> samsa.internal.v1.LocateRequest
-	7,  // 6: samsa.internal.v1.WriterService.ConfigureStream:input_type -> samsa.internal.v1.ConfigureStreamRequest
-	9,  // 7: samsa.internal.v1.WriterService.TombstoneStream:input_type -> samsa.internal.v1.TombstoneStreamRequest
-	11, // 8: samsa.internal.v1.WriterService.TombstoneBucket:input_type -> samsa.internal.v1.TombstoneBucketRequest
-	3,  // 9: samsa.internal.v1.WriterService.TakeShard:output_type -> samsa.internal.v1.TakeShardResponse
-	5,  // 10: samsa.internal.v1.WriterService.Locate:output_type -> samsa.internal.v1.LocateResponse
-	8,  // 11: samsa.internal.v1.WriterService.ConfigureStream:output_type -> samsa.internal.v1.ConfigureStreamResponse
-	10, // 12: samsa.internal.v1.WriterService.TombstoneStream:output_type -> samsa.internal.v1.TombstoneStreamResponse
-	12, // 13: samsa.internal.v1.WriterService.TombstoneBucket:output_type -> samsa.internal.v1.TombstoneBucketResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
+	4,  // 5: samsa.internal.v1.WriterService.HandOverShard:input_type -> samsa.internal.v1.HandOverShardRequest
+	6,  // 6: samsa.internal.v1.WriterService.Locate:input_type -> samsa.internal.v1.LocateRequest
+	9,  // 7: samsa.internal.v1.WriterService.ConfigureStream:input_type -> samsa.internal.v1.ConfigureStreamRequest
+	11, // 8: samsa.internal.v1.WriterService.TombstoneStream:input_type -> samsa.internal.v1.TombstoneStreamRequest
+	13, // 9: samsa.internal.v1.WriterService.TombstoneBucket:input_type -> samsa.internal.v1.TombstoneBucketRequest
+	3,  // 10: samsa.internal.v1.WriterService.TakeShard:output_type -> samsa.internal.v1.TakeShardResponse
+	5,  // 11: samsa.internal.v1.WriterService.HandOverShard:output_type -> samsa.internal.v1.HandOverShardResponse
+	7,  // 12: samsa.internal.v1.WriterService.Locate:output_type -> samsa.internal.v1.LocateResponse
+	10, // 13: samsa.internal.v1.WriterService.ConfigureStream:output_type -> samsa.internal.v1.ConfigureStreamResponse
+	12, // 14: samsa.internal.v1.WriterService.TombstoneStream:output_type -> samsa.internal.v1.TombstoneStreamResponse
+	14, // 15: samsa.internal.v1.WriterService.TombstoneBucket:output_type -> samsa.internal.v1.TombstoneBucketResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -1126,20 +1256,20 @@ func file_samsa_internal_v1_writer_proto_init() {
 	if File_samsa_internal_v1_writer_proto != nil {
 		return
 	}
-	file_samsa_internal_v1_writer_proto_msgTypes[4].OneofWrappers = []any{
+	file_samsa_internal_v1_writer_proto_msgTypes[6].OneofWrappers = []any{
 		(*LocateRequest_SeqNum)(nil),
 		(*LocateRequest_Timestamp)(nil),
 		(*LocateRequest_TailOffset)(nil),
 		(*LocateRequest_SeqId)(nil),
 	}
-	file_samsa_internal_v1_writer_proto_msgTypes[5].OneofWrappers = []any{}
+	file_samsa_internal_v1_writer_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_internal_v1_writer_proto_rawDesc), len(file_samsa_internal_v1_writer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	WriterService_TakeShard_FullMethodName       = "/samsa.internal.v1.WriterService/TakeShard"
+	WriterService_HandOverShard_FullMethodName   = "/samsa.internal.v1.WriterService/HandOverShard"
 	WriterService_Locate_FullMethodName          = "/samsa.internal.v1.WriterService/Locate"
 	WriterService_ConfigureStream_FullMethodName = "/samsa.internal.v1.WriterService/ConfigureStream"
 	WriterService_TombstoneStream_FullMethodName = "/samsa.internal.v1.WriterService/TombstoneStream"
@@ -35,6 +36,9 @@ const (
 type WriterServiceClient interface {
 	// Makes this writer the shard's owner, unless a living one keeps it.
 	TakeShard(ctx context.Context, in *TakeShardRequest, opts ...grpc.CallOption) (*TakeShardResponse, error)
+	// Asks the owner to let a shard go. The answer is repeatable; from its first
+	// durable answer on the owner serves nothing of the shard.
+	HandOverShard(ctx context.Context, in *HandOverShardRequest, opts ...grpc.CallOption) (*HandOverShardResponse, error)
 	// Says where a stream stands and where its records are.
 	Locate(ctx context.Context, in *LocateRequest, opts ...grpc.CallOption) (*LocateResponse, error)
 	// Brings a changed configuration into effect; returns once it is durable.
@@ -57,6 +61,16 @@ func (c *writerServiceClient) TakeShard(ctx context.Context, in *TakeShardReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TakeShardResponse)
 	err := c.cc.Invoke(ctx, WriterService_TakeShard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *writerServiceClient) HandOverShard(ctx context.Context, in *HandOverShardRequest, opts ...grpc.CallOption) (*HandOverShardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HandOverShardResponse)
+	err := c.cc.Invoke(ctx, WriterService_HandOverShard_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +126,9 @@ func (c *writerServiceClient) TombstoneBucket(ctx context.Context, in *Tombstone
 type WriterServiceServer interface {
 	// Makes this writer the shard's owner, unless a living one keeps it.
 	TakeShard(context.Context, *TakeShardRequest) (*TakeShardResponse, error)
+	// Asks the owner to let a shard go. The answer is repeatable; from its first
+	// durable answer on the owner serves nothing of the shard.
+	HandOverShard(context.Context, *HandOverShardRequest) (*HandOverShardResponse, error)
 	// Says where a stream stands and where its records are.
 	Locate(context.Context, *LocateRequest) (*LocateResponse, error)
 	// Brings a changed configuration into effect; returns once it is durable.
@@ -132,6 +149,9 @@ type UnimplementedWriterServiceServer struct{}
 
 func (UnimplementedWriterServiceServer) TakeShard(context.Context, *TakeShardRequest) (*TakeShardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TakeShard not implemented")
+}
+func (UnimplementedWriterServiceServer) HandOverShard(context.Context, *HandOverShardRequest) (*HandOverShardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOverShard not implemented")
 }
 func (UnimplementedWriterServiceServer) Locate(context.Context, *LocateRequest) (*LocateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Locate not implemented")
@@ -180,6 +200,24 @@ func _WriterService_TakeShard_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(WriterServiceServer).TakeShard(ctx, req.(*TakeShardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WriterService_HandOverShard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverShardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WriterServiceServer).HandOverShard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WriterService_HandOverShard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WriterServiceServer).HandOverShard(ctx, req.(*HandOverShardRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -266,6 +304,10 @@ var WriterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TakeShard",
 			Handler:    _WriterService_TakeShard_Handler,
+		},
+		{
+			MethodName: "HandOverShard",
+			Handler:    _WriterService_HandOverShard_Handler,
 		},
 		{
 			MethodName: "Locate",

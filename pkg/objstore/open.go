@@ -1,0 +1,38 @@
+package objstore
+
+import (
+	"context"
+	"errors"
+)
+
+// Option changes how [Open] opens a store.
+type Option func(*options)
+
+type options struct {
+	onFatal func(error)
+}
+
+// OnFatal has f called, once, when the store fails for good (see [ErrFatal]), so
+// that the service can end its process.
+func OnFatal(f func(error)) Option { return func(o *options) { o.onFatal = f } }
+
+// Open gives the store that cfg names. Release it with [Close].
+func Open(ctx context.Context, cfg Config, opts ...Option) (Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	o := options{onFatal: func(error) {}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	target, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	switch target.scheme {
+	case "mem":
+		return NewMem(), nil
+	default:
+		return nil, errors.ErrUnsupported
+	}
+}

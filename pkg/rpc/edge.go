@@ -1,0 +1,104 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// edge is where a call comes in and its result goes out.
+type edge struct {
+	log *zap.Logger
+}
+
+func newEdge(c ServerConfig) *edge {
+	if c.Log == nil {
+		return &edge{log: zap.NewNop()}
+	}
+	return &edge{log: c.Log}
+}
+
+func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	begun := time.Now()
+	ctx, id := enter(ctx)
+	// Fails only once the header is sent, which it cannot be yet.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDKey, id))
+	resp, err := handler(ctx, req)
+	return resp, e.leave(err, info.FullMethod, id, begun)
+}
+
+func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	begun := time.Now()
+	ctx, id := enter(ss.Context())
+	// As above.
+	_ = ss.SetHeader(metadata.Pairs(RequestIDKey, id))
+	err := handler(srv, &serverStream{ServerStream: ss, ctx: ctx})
+	return e.leave(err, info.FullMethod, id, begun)
+}
+
+// serverStream is a stream whose context knows the request id.
+type serverStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *serverStream) Context() context.Context { return s.ctx }
+
+func enter(ctx context.Context) (context.Context, string) {
+	id := requestIDFor(ctx)
+	trace.SpanFromContext(ctx).SetAttributes(attribute.String("samsa.request_id", id))
+	return WithRequestID(ctx, id), id
+}
+
+// leave types the error and logs it: faults of ours as errors, what a client did
+// wrong for debugging only.
+func (e *edge) leave(err error, method, id string, begun time.Time) error {
+	if err == nil {
+		return nil
+	}
+	out := Typed(err, method, id)
+	level := zap.DebugLevel
+	if isFault(status.Code(out)) {
+		level = zap.ErrorLevel
+	}
+	if entry := e.log.Check(level, "call failed"); entry != nil {
+		entry.Write(zap.String("method", method), zap.String("request_id", id), zap.Stringer("code", status.Code(out)),
+			zap.Duration("duration", time.Since(begun)), zap.Error(err))
+	}
+	return out
+}
+
+func isFault(c codes.Code) bool {
+	return c == codes.Internal || c == codes.DataLoss
+}
+
+func (e *edge) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer e.recovered(ctx, info.FullMethod, &err)
+	return handler(ctx, req)
+}
+
+func (e *edge) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	defer e.recovered(ss.Context(), info.FullMethod, &err)
+	return handler(srv, ss)
+}
+
+// recovered turns a panic into an error without a type, so that an append's
+// outcome counts as unknown. What was panicked with goes to the log alone.
+func (e *edge) recovered(ctx context.Context, method string, err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e.log.Error("handler panicked", zap.String("method", method), RequestIDField(ctx),
+		zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
+	*err = status.Error(codes.Internal, "panic")
+}

@@ -1,0 +1,110 @@
+package rpc
+
+import (
+	"math"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+)
+
+const (
+	// DefaultMaxReceiveBytes bounds one message to a server: a batch of 1 MiB
+	// metered, with room for headers and framing.
+	DefaultMaxReceiveBytes = 4 << 20
+
+	// What one stream may have under way unread, and so the memory that a slow
+	// reader of it costs. Appends come from afar, so servers leave more room.
+	serverStreamWindow = 2 << 20
+	clientStreamWindow = 1 << 20
+	connWindow         = 16 << 20
+
+	writeBuffer = 128 << 10
+	readBuffer  = 128 << 10
+
+	pingEvery   = 10 * time.Second // the least that grpc-go's clients accept
+	pingTimeout = 5 * time.Second
+	minPing     = 5 * time.Second // callers who ping more often are sent away
+)
+
+// ServerConfig is what a server needs; the zero value works.
+type ServerConfig struct {
+	Log             *zap.Logger          // nil: none
+	Metrics         *Metrics             // nil: none
+	Tracer          trace.TracerProvider // nil or no-op: no spans
+	MaxReceiveBytes int                  // one message; 0: DefaultMaxReceiveBytes
+}
+
+// NewServer returns a gRPC server with ServerOptions and more, which come last
+// and so win.
+func NewServer(c ServerConfig, more ...grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append(ServerOptions(c), more...)...)
+}
+
+// ServerOptions are the options of every Samsa server: typed errors, request
+// ids, recovery, metrics, traces, keepalive, limits and windows.
+func ServerOptions(c ServerConfig) []grpc.ServerOption {
+	edge := newEdge(c)
+	options := []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(edge.unary, c.Metrics.unaryServer(), edge.recoverUnary),
+		grpc.ChainStreamInterceptor(edge.stream, c.Metrics.streamServer(), edge.recoverStream),
+		grpc.UnknownServiceHandler(unknownMethod),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
+		grpc.MaxRecvMsgSize(c.maxReceive()),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.InitialWindowSize(serverStreamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.WriteBufferSize(writeBuffer),
+		grpc.ReadBufferSize(readBuffer),
+		// Stop then leaves no handler behind.
+		grpc.WaitForHandlers(true),
+	}
+	if tracing(c.Tracer) {
+		options = append(options, grpc.StatsHandler(otelgrpc.NewServerHandler(tracingOptions(c.Tracer)...)))
+	}
+	return options
+}
+
+func (c ServerConfig) maxReceive() int {
+	if c.MaxReceiveBytes > 0 {
+		return c.MaxReceiveBytes
+	}
+	return DefaultMaxReceiveBytes
+}
+
+func unknownMethod(_ any, ss grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(ss)
+	return Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "no such method: %s", method).Under(codes.Unimplemented)
+}
+
+// tracing is false for providers that record nothing, which then cost nothing.
+func tracing(p trace.TracerProvider) bool {
+	if p == nil {
+		return false
+	}
+	_, none := p.(noop.TracerProvider)
+	return !none
+}
+
+func tracingOptions(p trace.TracerProvider) []otelgrpc.Option {
+	return []otelgrpc.Option{
+		otelgrpc.WithTracerProvider(p),
+		otelgrpc.WithMeterProvider(metricnoop.NewMeterProvider()),
+		otelgrpc.WithPropagators(Propagator()),
+	}
+}
+
+// Propagator carries traces between services as W3C headers.
+func Propagator() propagation.TextMapPropagator {
+	return propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+}

@@ -1,0 +1,72 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// MaxPage is how many names a list holds at most.
+const MaxPage = 1000
+
+// Page says which part of a list is wanted, by name.
+type Page struct {
+	Prefix     string // taken literally
+	StartAfter string // names up to and including it are left out
+	Limit      uint64 // 0 or more than MaxPage: MaxPage
+}
+
+func (p Page) limit() int {
+	if p.Limit == 0 || p.Limit > MaxPage {
+		return MaxPage
+	}
+	return int(p.Limit)
+}
+
+// where is the condition that column lies on the page or behind it, as a range
+// of the index, with its arguments, numbered from first on.
+func (p Page) where(column string, first int) (string, []any) {
+	condition := fmt.Sprintf("%s > $%d AND %s >= $%d", column, first, column, first+1)
+	args := []any{p.StartAfter, p.Prefix}
+	if end := prefixEnd(p.Prefix); end != "" {
+		condition += fmt.Sprintf(" AND %s < $%d", column, first+2)
+		args = append(args, end)
+	}
+	return condition, args
+}
+
+// prefixEnd is the first string, by bytes, after all that begin with prefix; "":
+// none does. It is UTF-8, whose order by bytes is the order of code points.
+func prefixEnd(prefix string) string {
+	const firstSurrogate, afterSurrogates = 0xD800, 0xE000
+	for prefix != "" {
+		last, size := utf8.DecodeLastRuneInString(prefix)
+		prefix = prefix[:len(prefix)-size]
+		if next := last + 1; next == firstSurrogate {
+			return prefix + string(rune(afterSurrogates))
+		} else if next <= utf8.MaxRune {
+			return prefix + string(next)
+		}
+	}
+	return ""
+}
+
+// list runs a query "… WHERE <condition>" for a page. The query asks for one row
+// too many, which tells whether there are more.
+func list[T any](ctx context.Context, db queryer, query string, args []any, page Page, scan pgx.RowToFunc[T]) (rows []T, more bool, err error) {
+	query += fmt.Sprintf(" ORDER BY name LIMIT %d", page.limit()+1)
+	result, err := db.Query(ctx, query, args...)
+	if err != nil {
+		return nil, false, err
+	}
+	rows, err = pgx.CollectRows(result, scan)
+	if err != nil {
+		return nil, false, err
+	}
+	if len(rows) > page.limit() {
+		return rows[:page.limit()], true, nil
+	}
+	return rows, false, nil
+}

@@ -1,0 +1,157 @@
+package shardlog
+
+import (
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// inspect answers where a stream stands, proved to be current if asked.
+func (w *Writer) inspect(q Inspect) {
+	s := w.serving(q.Name.Shard(w.cfg.Shards), q)
+	if s == nil {
+		return
+	}
+	l := s.resolve(q.Name, q.Purpose, q)
+	if l == nil {
+		return
+	}
+	id := l.ID
+	if !q.Prove {
+		s.show(q, id)
+		return
+	}
+	w.log.proofs.prove(func(err error) {
+		if err != nil {
+			w.fail(q.Tag, err)
+			return
+		}
+		s.show(q, id)
+	})
+}
+
+// show replies with the durable view of a stream.
+func (s *shard) show(q Inspect, id stream.ID) {
+	switch st := s.durable.streams[id]; {
+	case s.status != owned:
+		s.w.fail(q.Tag, s.w.notOwner(s.id))
+	case st != nil:
+		s.w.do(Reply{Tag: q.Tag, View: s.view(st)})
+	case s.live[q.Name] != nil && s.live[q.Name].ID == id: // nothing of it is durable yet
+		l := s.live[q.Name]
+		s.w.do(Reply{Tag: q.Tag, View: s.view(&segment.StreamState{ID: id, Config: l.Config})})
+	default: // deleted while the proof was made
+		s.w.fail(q.Tag, ErrDeleting)
+	}
+}
+
+func (s *shard) view(st *segment.StreamState) View {
+	return View{
+		ID: st.ID, Shard: s.id, Epoch: s.entry.Epoch, Config: st.Config,
+		Trim: st.Trim, Tail: st.Tail, LastTime: st.LastTimestamp, LastIDMillis: st.LastIDMillis,
+	}
+}
+
+// done answers a control request when what it asked for is durable.
+func (w *Writer) done(tag any) func(error) {
+	return func(err error) { w.do(Reply{Tag: tag, Err: err}) }
+}
+
+// configure brings a stream's new configuration into effect.
+func (w *Writer) configure(c Configure) {
+	s := w.serving(c.Name.Shard(w.cfg.Shards), c)
+	if s == nil {
+		return
+	}
+	s.catalogVersion++
+	l := s.find(c.Name)
+	switch {
+	case l == nil || l.ID != c.ID || l.ConfigVersion >= c.ConfigVersion:
+		// Nothing to change here; but is this still the place to say so?
+		w.log.proofs.prove(w.done(c.Tag))
+	case !l.opened:
+		l.Config, l.ConfigVersion = c.Config, c.ConfigVersion
+		w.log.proofs.prove(w.done(c.Tag))
+	default:
+		l.Config, l.ConfigVersion = c.Config, c.ConfigVersion
+		e := s.entryOf(segment.EntryConfigure)
+		e.Stream, e.Config, e.ConfigVersion = c.ID, c.Config, c.ConfigVersion
+		s.write(l, e, c.Tag)
+	}
+}
+
+// write puts an entry about a stream into the log and answers tag when it is
+// durable.
+func (s *shard) write(l *live, e segment.Entry, tag any) {
+	s.hold(l)
+	s.w.log.addEntry(e, func(err error) {
+		s.release(l)
+		s.w.do(Reply{Tag: tag, Err: err})
+	})
+}
+
+// trim moves a stream's trim point; it never moves back.
+func (w *Writer) trim(t Trim) {
+	s := w.serving(t.Name.Shard(w.cfg.Shards), t)
+	if s == nil {
+		return
+	}
+	l := s.find(t.Name)
+	if l == nil || l.ID != t.ID || t.Trim <= l.Trim {
+		w.do(Reply{Tag: t.Tag})
+		return
+	}
+	l.Trim = min(t.Trim, l.Tail)
+	e := s.entryOf(segment.EntryTrim)
+	e.Stream, e.Trim = t.ID, l.Trim
+	s.write(l, e, t.Tag)
+}
+
+// tombstone ends a stream for good, whether or not the shard knows it: no answer
+// of the catalog brings it back.
+func (w *Writer) tombstone(t Tombstone) {
+	s := w.serving(t.Name.Shard(w.cfg.Shards), t)
+	if s == nil {
+		return
+	}
+	s.catalogVersion++
+	if s.dead(t.ID, stream.ID{}) {
+		w.log.proofs.prove(w.done(t.Tag))
+		return
+	}
+	s.buried[t.ID] = struct{}{}
+	if l := s.live[t.Name]; l != nil && l.ID == t.ID && l.pending == 0 {
+		delete(s.live, t.Name)
+	}
+	e := s.entryOf(segment.EntryTombstone)
+	e.Stream = t.ID
+	w.log.addEntry(e, func(err error) {
+		delete(s.buried, t.ID)
+		w.do(Reply{Tag: t.Tag, Err: err})
+	})
+}
+
+// tombstoneBucket ends every stream that the bucket has, or may yet have, in one
+// shard.
+func (w *Writer) tombstoneBucket(t TombstoneBucket) {
+	s := w.serving(t.Shard, t)
+	if s == nil {
+		return
+	}
+	s.catalogVersion++
+	if s.dead(stream.ID{}, t.BucketID) {
+		w.log.proofs.prove(w.done(t.Tag))
+		return
+	}
+	s.buriedBuckets[t.BucketID] = struct{}{}
+	for name, l := range s.live {
+		if l.BucketID == t.BucketID && l.pending == 0 {
+			delete(s.live, name)
+		}
+	}
+	e := s.entryOf(segment.EntryTombstoneBucket)
+	e.BucketID = t.BucketID
+	w.log.addEntry(e, func(err error) {
+		delete(s.buriedBuckets, t.BucketID)
+		w.do(Reply{Tag: t.Tag, Err: err})
+	})
+}

@@ -1,0 +1,72 @@
+package shardlog
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// What a request can fail with. All but ErrOutcomeUnknown mean that it changed
+// nothing.
+var (
+	// ErrOutcomeUnknown: the batch may or may not have been appended.
+	ErrOutcomeUnknown = errors.New("it is not known whether the batch was appended")
+	// ErrDeleting: the stream or its bucket is being deleted.
+	ErrDeleting = errors.New("deletion pending")
+	// ErrTimestampRequired: a record lacks the timestamp that its stream demands.
+	ErrTimestampRequired = errors.New("the stream's timestamping mode is client-require: give every record a timestamp")
+	// ErrStreamFull: the stream has no seq_num left.
+	ErrStreamFull = errors.New("the stream has used up its seq_nums")
+	// ErrSessionFailed: an earlier append of the session failed.
+	ErrSessionFailed = errors.New("an earlier append of this session failed")
+	// ErrForeignSeqID: the seq_id to match belongs to another stream.
+	ErrForeignSeqID = errors.New("match_seq_id is an id of another stream")
+	// ErrDied: this incarnation ended before the request took effect.
+	ErrDied = errors.New("this writer lost its log and starts anew")
+	// ErrDamaged: an object that must stand is missing or broken.
+	ErrDamaged = errors.New("the log is damaged")
+)
+
+// NotOwnerError says that this writer does not own the shard.
+type NotOwnerError struct {
+	Shard stream.Shard
+	// Head is the newest chain entry known; nil if none is.
+	Head *segment.ChainEntry
+}
+
+func (e *NotOwnerError) Error() string {
+	if e.Head == nil {
+		return fmt.Sprintf("shard %d is not owned by this writer", e.Shard)
+	}
+	return fmt.Sprintf("shard %d is owned by %s, not by this writer", e.Shard, e.Head.Instance)
+}
+
+// ConditionError says which condition of an append did not hold.
+type ConditionError struct {
+	// Fence is true if the fencing token differed, false if the position did.
+	Fence bool
+	// FencingToken is the stream's actual token.
+	FencingToken string
+	// NextSeqNum is the stream's actual next position, NextSeqID its id.
+	NextSeqNum stream.SeqNum
+	NextSeqID  stream.SeqID
+}
+
+func (e *ConditionError) Error() string {
+	if e.Fence {
+		return fmt.Sprintf("the stream's fencing token is %q", e.FencingToken)
+	}
+	return fmt.Sprintf("the stream's next seq_num is %d", e.NextSeqNum)
+}
+
+// ProducerGapError says that a producer left batches out, or cut them anew.
+type ProducerGapError struct {
+	// Expected is how many records of the producer the stream holds.
+	Expected uint64
+}
+
+func (e *ProducerGapError) Error() string {
+	return fmt.Sprintf("the stream holds %d records of this producer", e.Expected)
+}

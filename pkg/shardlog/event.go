@@ -1,0 +1,330 @@
+package shardlog
+
+import (
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// An Event is something that happened outside: a request, the answer to an
+// action, or the passing of time.
+type Event interface{ event() }
+
+// An Action is something that the driver is to do. Actions of one step are
+// carried out in order; what they bring comes back as later events.
+type Action interface{ action() }
+
+// OpID ties an answer to the action that asked for it.
+type OpID uint64
+
+// Outcome says how an operation on the object store ended.
+type Outcome uint8
+
+// The outcomes. A put can end as Created, Exists, Conflict, Failed or Fatal; a
+// get or head as Found, Absent, Failed or Fatal.
+const (
+	Created  Outcome = iota + 1
+	Exists           // 412: the key stood already
+	Conflict         // 409: try again
+	Found
+	Absent
+	Failed // a time-out or another error: the put may have landed
+	Fatal  // the store says that it can't be trusted any more
+)
+
+// Put asks to create Key if it is absent. Body makes the object; it is safe to
+// call anywhere and gives the same bytes each time.
+type Put struct {
+	Op   OpID
+	Key  string
+	Body func() []byte
+}
+
+// Get asks for an object, or for its last Suffix bytes if that is positive.
+type Get struct {
+	Op     OpID
+	Key    string
+	Suffix int64
+}
+
+// Head asks whether Key stands.
+type Head struct {
+	Op  OpID
+	Key string
+}
+
+// Lookup asks the catalog for a stream.
+type Lookup struct {
+	Op      OpID
+	Name    stream.Name
+	Purpose Purpose
+}
+
+// Purpose says why a stream is looked up: a bucket can have missing streams
+// created when they are appended to or read.
+type Purpose uint8
+
+// The purposes.
+const (
+	ForInspection Purpose = iota
+	ForAppend
+	ForRead
+)
+
+// AskOwner asks the owner that Entry names to hand the shard over.
+type AskOwner struct {
+	Op    OpID
+	Entry segment.ChainEntry
+}
+
+// Reply answers the request that carried Tag.
+type Reply struct {
+	Tag  any
+	Err  error
+	Ack  Ack                // to an Append
+	View View               // to an Inspect
+	Head segment.ChainEntry // to a Take
+	End  stream.Slot        // to a HandOver
+}
+
+// Durable says that a slot is this incarnation's data, and every lower one too.
+// It comes before the replies to the slot's appends.
+type Durable struct {
+	Slot    stream.Slot
+	Segment *segment.Segment
+	Object  []byte
+}
+
+// Owned says that this incarnation owns a shard now. Recovered holds what the
+// takeover replayed, for the index.
+type Owned struct {
+	Entry     segment.ChainEntry
+	Streams   int
+	Recovered []Recovered
+}
+
+// Recovered is a part of an older log that a takeover read.
+type Recovered struct {
+	Log     stream.Incarnation
+	Slot    stream.Slot
+	Section segment.Section
+}
+
+// Lost says that this incarnation no longer serves a shard.
+type Lost struct {
+	Shard stream.Shard
+}
+
+// SealedLog says that another incarnation's log is sealed: its shards need new
+// owners.
+type SealedLog struct {
+	Log stream.Incarnation
+}
+
+// Died says that this incarnation has ended; every request has been answered.
+type Died struct {
+	Err error
+}
+
+func (Put) action()       {}
+func (Get) action()       {}
+func (Head) action()      {}
+func (Lookup) action()    {}
+func (AskOwner) action()  {}
+func (Reply) action()     {}
+func (Durable) action()   {}
+func (Owned) action()     {}
+func (Lost) action()      {}
+func (SealedLog) action() {}
+func (Died) action()      {}
+
+// PutDone answers a Put.
+type PutDone struct {
+	Op      OpID
+	Outcome Outcome
+	Err     error
+}
+
+// GetDone answers a Get.
+type GetDone struct {
+	Op      OpID
+	Outcome Outcome
+	Body    []byte
+	Err     error
+}
+
+// HeadDone answers a Head.
+type HeadDone struct {
+	Op      OpID
+	Outcome Outcome
+	Err     error
+}
+
+// LookupDone answers a Lookup with the stream's active row, or with an error
+// that every request waiting for it gets.
+type LookupDone struct {
+	Op     OpID
+	Stream CatalogStream
+	Err    error
+}
+
+// CatalogStream is what the catalog says of an active stream.
+type CatalogStream struct {
+	ID            stream.ID
+	BucketID      stream.ID
+	Config        stream.Config
+	ConfigVersion uint64
+}
+
+// OwnerAnswer says what the owner answered to AskOwner.
+type OwnerAnswer uint8
+
+// The answers.
+const (
+	OwnerGone OwnerAnswer = iota + 1 // unreachable, or another incarnation answers at its address
+	OwnerKeeps
+	OwnerHandedOver
+)
+
+// AskDone answers AskOwner.
+type AskDone struct {
+	Op     OpID
+	Answer OwnerAnswer
+	End    stream.Slot // with OwnerHandedOver
+}
+
+// Tick says that time has passed.
+type Tick struct{}
+
+// Take asks to own a shard. The reply carries the head of its chain: this
+// incarnation's entry, or that of an owner that keeps it.
+type Take struct {
+	Tag   any
+	Shard stream.Shard
+}
+
+// HandOver asks to let a shard go; the reply says where this incarnation's part
+// of it ends.
+type HandOver struct {
+	Tag         any
+	Shard       stream.Shard
+	Epoch       stream.Epoch
+	Incarnation stream.Incarnation
+}
+
+// Inspect asks where a stream stands.
+type Inspect struct {
+	Tag     any
+	Name    stream.Name
+	Purpose Purpose
+	// Prove asks for a view that is current at some moment after this event.
+	Prove bool
+}
+
+// Configure brings a changed configuration into effect.
+type Configure struct {
+	Tag           any
+	Name          stream.Name
+	ID            stream.ID
+	Config        stream.Config
+	ConfigVersion uint64
+}
+
+// Tombstone ends a stream for good.
+type Tombstone struct {
+	Tag  any
+	Name stream.Name
+	ID   stream.ID
+}
+
+// TombstoneBucket ends the streams of a bucket in one shard.
+type TombstoneBucket struct {
+	Tag      any
+	Shard    stream.Shard
+	BucketID stream.ID
+}
+
+// Trim moves a stream's trim point, for retention.
+type Trim struct {
+	Tag  any
+	Name stream.Name
+	ID   stream.ID
+	Trim stream.SeqNum
+}
+
+func (PutDone) event()         {}
+func (GetDone) event()         {}
+func (HeadDone) event()        {}
+func (LookupDone) event()      {}
+func (AskDone) event()         {}
+func (Tick) event()            {}
+func (Take) event()            {}
+func (HandOver) event()        {}
+func (Inspect) event()         {}
+func (Configure) event()       {}
+func (Tombstone) event()       {}
+func (TombstoneBucket) event() {}
+func (Trim) event()            {}
+func (*Append) event()         {}
+
+// Append is a batch of one stream to be appended whole or not at all.
+type Append struct {
+	Tag  any
+	Name stream.Name
+	// Session is shared by the appends of one session; nil outside of sessions.
+	Session *Session
+
+	// Payload holds Count records, each as segment.AppendRecord wrote it.
+	Payload []byte
+	Count   uint32
+	// Timestamps has one per record, NoTimestamp where the client gave none.
+	Timestamps []uint64
+	Commands   []Command
+
+	FencingToken *string
+	MatchSeqNum  *stream.SeqNum
+	MatchSeqID   *stream.SeqID
+
+	ProducerID  string // "": none
+	ProducerSeq uint64
+}
+
+// NoTimestamp stands for a timestamp that the client left to the system.
+const NoTimestamp = ^uint64(0)
+
+// Command is the effect of a command record.
+type Command struct {
+	// Index is the record's place in its batch.
+	Index uint32
+	// Fence is the new fencing token; nil: the command is a trim.
+	Fence *string
+	// Trim is the first seq_num to keep, as asked for.
+	Trim stream.SeqNum
+}
+
+// Session ties the appends of one session together: after the first failure
+// every later one fails too.
+type Session struct {
+	failed bool
+}
+
+// Ack says where an append stands in its stream.
+type Ack struct {
+	Stream         stream.ID
+	First          stream.SeqNum
+	Count          uint32
+	IDMillis       uint64
+	FirstTimestamp uint64
+	LastTimestamp  uint64
+}
+
+// View is where a stream stood at one moment, as far as it was durable.
+type View struct {
+	ID           stream.ID
+	Shard        stream.Shard
+	Epoch        stream.Epoch
+	Config       stream.Config
+	Trim         stream.SeqNum
+	Tail         stream.SeqNum
+	LastTime     uint64 // Unix milliseconds, of the last record
+	LastIDMillis uint64
+}

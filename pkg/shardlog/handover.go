@@ -1,0 +1,97 @@
+package shardlog
+
+import (
+	"slices"
+	"time"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// handOver lets a shard go. From the request on nothing new is accepted and no
+// answer about the shard is begun; the part ends behind the hand-over entry, so
+// once that is durable whoever asks learns the same end.
+func (w *Writer) handOver(h HandOver) {
+	s := w.shards[h.Shard]
+	if s == nil || s.entry.Epoch != h.Epoch || w.cfg.Incarnation != h.Incarnation || s.status == taking {
+		w.fail(h.Tag, w.notOwner(h.Shard))
+		return
+	}
+	switch s.status {
+	case handed:
+		w.do(Reply{Tag: h.Tag, End: s.partEnd})
+	case handing:
+		s.handTags = append(s.handTags, h.Tag)
+	case owned:
+		s.status = handing
+		s.handTags = append(s.handTags, h.Tag)
+		s.refuseLookups()
+		w.do(Lost{Shard: s.id})
+		w.log.addEntry(s.entryOf(segment.EntryHandOver), s.handedOver)
+	}
+}
+
+// refuseLookups sends away who waits for the catalog: nothing of theirs was
+// accepted.
+func (s *shard) refuseLookups() {
+	lookups := s.lookups
+	s.lookups = map[stream.Name]*lookup{}
+	for _, l := range lookups {
+		for _, e := range l.waiting {
+			s.w.refuse(e, s.w.notOwner(s.id))
+		}
+	}
+}
+
+func (s *shard) handedOver(err error) {
+	if err != nil {
+		return // dying; abandon answers the tags
+	}
+	s.status, s.partEnd = handed, s.w.log.durable
+	for _, tag := range s.handTags {
+		s.w.do(Reply{Tag: tag, End: s.partEnd})
+	}
+	s.handTags = nil
+	s.w.after(reclaimDelay, s.reclaim)
+}
+
+// reclaimDelay is how long an owner that has let a shard go waits for a
+// successor.
+const reclaimDelay = time.Second
+
+// reclaim takes the shard again if nobody has, so that it is not left without an
+// owner when whoever asked for it has died.
+func (s *shard) reclaim() {
+	if s.status != handed {
+		return
+	}
+	s.w.findHead(s.id, func(head *segment.ChainEntry, err error) {
+		switch {
+		case s.status != handed:
+		case err != nil:
+			s.w.after(reclaimDelay, s.reclaim)
+		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch:
+			s.w.take(Take{Shard: s.id})
+		default:
+			s.w.dropShard(s)
+		}
+	})
+}
+
+func (w *Writer) addShard(s *shard) {
+	w.shards[s.id] = s
+	w.sortShards()
+}
+
+func (w *Writer) dropShard(s *shard) {
+	delete(w.shards, s.id)
+	w.sortShards()
+}
+
+func (w *Writer) sortShards() {
+	w.order = w.order[:0]
+	for id := range w.shards {
+		w.order = append(w.order, id)
+	}
+	slices.Sort(w.order)
+}

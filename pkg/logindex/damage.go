@@ -1,0 +1,28 @@
+package logindex
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/samsa-io/samsa/pkg/objstore"
+)
+
+// DamageError says that the object store does not hold what it must. Nothing of
+// it has been served.
+type DamageError struct {
+	Key    string
+	Offset uint64 // where in the object, if a block is at fault
+	Err    error
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("object %q is damaged at offset %d: %v; restore it from a copy", e.Key, e.Offset, e.Err)
+}
+
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// Missing tells whether err says that an object which must exist does not.
+func Missing(err error) bool {
+	var damage *DamageError
+	return errors.As(err, &damage) && errors.Is(damage.Err, objstore.ErrNotFound)
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/rpc"
+)
+
+// retryDelay is what clients are told to wait after a refusal. A shard finds its
+// next owner in about that time.
+const retryDelay = 100 * time.Millisecond
+
+// ErrUnreachable is matched by the errors of attempts that sent nothing.
+var ErrUnreachable = errors.New("backend can't be reached")
+
+type unreachableError struct {
+	instance string
+	err      error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("%s can't be reached: %s", e.instance, status.Convert(e.err).Message())
+}
+func (e *unreachableError) Unwrap() error        { return e.err }
+func (e *unreachableError) Is(target error) bool { return target == ErrUnreachable }
+
+// GRPCStatus makes it a refusal: nothing was sent.
+func (e *unreachableError) GRPCStatus() *status.Status { return unavailable(e.Error()) }
+
+// nothingHappened tells whether the failed attempt certainly had no effect.
+func nothingHappened(err error) bool {
+	return errors.Is(err, ErrUnreachable) || IsNotOwner(err) ||
+		rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
+}
+
+// notOwner names the detail by which a stream-writer refuses a shard that it does
+// not own.
+const notOwner protoreflect.FullName = "samsa.internal.v1.NotOwner"
+
+// IsNotOwner tells whether a stream-writer refused because it does not own the shard.
+func IsNotOwner(err error) bool {
+	for _, detail := range status.Convert(err).Proto().GetDetails() {
+		if detail.MessageName() == notOwner {
+			return true
+		}
+	}
+	return false
+}
+
+// isBroken tells whether err is no backend's answer but the sign of a connection
+// that broke. While the client is there, cancellation is such a sign.
+func isBroken(client context.Context, err error) bool {
+	s, isStatus := status.FromError(err)
+	if !isStatus || rpc.Detail(err) != nil || client.Err() != nil {
+		return false
+	}
+	return s.Code() == codes.Unavailable || s.Code() == codes.Canceled
+}
+
+// clientError is what the client gets to see of err.
+func (x *exchange) clientError(err error) error {
+	client := x.client.Context()
+	switch {
+	case client.Err() != nil:
+		return status.FromContextError(client.Err()).Err()
+	case errors.Is(err, ErrUnreachable):
+		return unavailable(err.Error()).Err()
+	case IsNotOwner(err):
+		return unavailable(fmt.Sprintf("the shard of stream %q is moving to another stream-writer: try again", x.name)).Err()
+	case rpc.Detail(err) != nil:
+		return err
+	case x.method.Changes && mayHaveHappened(client, err):
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN,
+			"the %s failed after the request was sent; it may or may not have taken place: %s", x.method.Role, status.Convert(err).Message())
+	case isBroken(client, err):
+		return unavailable(fmt.Sprintf("lost the connection to the %s: %s", x.method.Role, status.Convert(err).Message())).Err()
+	}
+	return err
+}
+
+// mayHaveHappened tells whether an untyped error leaves the effect of a call
+// open. The codes that gRPC itself gives to refusals do not.
+func mayHaveHappened(client context.Context, err error) bool {
+	if isBroken(client, err) {
+		return true
+	}
+	switch status.Code(err) {
+	case codes.Unknown, codes.Internal, codes.DeadlineExceeded, codes.Aborted, codes.DataLoss:
+		return true
+	}
+	return false
+}
+
+// unavailable is a typed SERVICE_UNAVAILABLE that says when to try again.
+func unavailable(message string) *status.Status {
+	s := rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "%s", message).GRPCStatus()
+	s, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retryDelay)})
+	if err != nil { // only for status OK
+		panic(err)
+	}
+	return s
+}

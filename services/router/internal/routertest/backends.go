@@ -1,0 +1,85 @@
+package routertest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/stream"
+	"github.com/samsa-io/samsa/services/router/internal/proxy"
+)
+
+type statusProto = spb.Status
+
+// Backends are fixed lists of services by role. Appends try the writers in turn.
+type Backends struct {
+	mu      sync.Mutex
+	Members map[string][]*Service
+	stuck   []string
+}
+
+// Any implements proxy.Backends.
+func (b *Backends) Any(role string) []proxy.Backend {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []proxy.Backend
+	for _, s := range b.Members[role] {
+		out = append(out, proxy.Backend{Instance: s.Instance, Conn: s.Conn})
+	}
+	return out
+}
+
+// Readers implements proxy.Backends.
+func (b *Backends) Readers(stream.Name) []proxy.Backend { return b.Any("stream-reader") }
+
+// Owner implements proxy.Backends: it tries each stream-writer once.
+func (b *Backends) Owner(ctx context.Context, _ stream.Name, try func(context.Context, proxy.Backend) error) error {
+	err := errors.New("no stream-writer")
+	for _, backend := range b.Any("stream-writer") {
+		err = try(ctx, backend)
+		again := errors.Is(err, proxy.ErrUnreachable) || proxy.IsNotOwner(err) ||
+			rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
+		if !again {
+			return err
+		}
+	}
+	return err
+}
+
+// Stuck implements proxy.Backends.
+func (b *Backends) Stuck(_ stream.Name, backend proxy.Backend) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stuck = append(b.stuck, backend.Instance)
+}
+
+// Reported lists the instances that were reported stuck.
+func (b *Backends) Reported() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]string(nil), b.stuck...)
+}
+
+type connSet struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (s *connSet) add(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns = append(s.conns, c)
+}
+
+func (s *connSet) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+)
+
+// grpc-go reads the body of a gRPC request that arrives through net/http as fast
+// as it comes, and keeps it until the handler asks. A client that sends faster
+// than the backend takes would fill the memory. So the body is read through a
+// window: reading pauses while complete messages of more than windowBytes wait
+// for the handler, and HTTP/2 flow control then stops the client.
+
+// windowBytes is how much of one request waits, beyond the message that exceeds it.
+const windowBytes = 1 << 20
+
+// messageHeaderBytes is the size of what precedes each gRPC message: a flag and
+// the length.
+const messageHeaderBytes = 5
+
+type windowKey struct{}
+
+// window is a request body that is read no further than the handler follows.
+type window struct {
+	body io.ReadCloser
+
+	mu     sync.Mutex
+	moved  *sync.Cond
+	closed bool
+	// waiting holds the sizes of the complete messages that the handler has not
+	// received, waitingBytes their sum.
+	waiting      []int
+	waitingBytes int
+
+	framing framing // used by the reading goroutine alone
+}
+
+func newWindow(body io.ReadCloser) *window {
+	w := &window{body: body}
+	w.moved = sync.NewCond(&w.mu)
+	return w
+}
+
+// Read implements io.Reader.
+func (w *window) Read(p []byte) (int, error) {
+	if !w.await() {
+		return 0, io.ErrClosedPipe
+	}
+	n, err := w.body.Read(p)
+	w.arrived(w.framing.scan(p[:n]))
+	return n, err
+}
+
+// Close implements io.Closer. It also ends a Read that waits.
+func (w *window) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.moved.Broadcast()
+	w.mu.Unlock()
+	return w.body.Close()
+}
+
+func (w *window) await() (open bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.waitingBytes > windowBytes && !w.closed {
+		w.moved.Wait()
+	}
+	return !w.closed
+}
+
+func (w *window) arrived(sizes []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, size := range sizes {
+		w.waiting = append(w.waiting, size)
+		w.waitingBytes += size
+	}
+}
+
+// received notes that the handler has taken a message.
+func (w *window) received() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.waiting) == 0 {
+		return
+	}
+	w.waitingBytes -= w.waiting[0]
+	w.waiting = w.waiting[1:]
+	w.moved.Broadcast()
+}
+
+// framing finds the ends of gRPC messages in a body.
+type framing struct {
+	header [messageHeaderBytes]byte
+	have   int // bytes of header
+	left   int // bytes of the message's content that are to come
+	size   int // of the message so far
+}
+
+// scan returns the sizes of the messages that end in b.
+func (f *framing) scan(b []byte) (ended []int) {
+	for len(b) > 0 {
+		n := 0
+		if f.have < messageHeaderBytes {
+			n = copy(f.header[f.have:], b)
+			f.have += n
+			if f.have == messageHeaderBytes {
+				f.left = int(binary.BigEndian.Uint32(f.header[1:]))
+			}
+		} else {
+			n = min(len(b), f.left)
+			f.left -= n
+		}
+		f.size += n
+		b = b[n:]
+		if f.have == messageHeaderBytes && f.left == 0 {
+			ended = append(ended, f.size)
+			*f = framing{}
+		}
+	}
+	return ended
+}
+
+// withWindow tells the handler of ctx about its request's window.
+func withWindow(ctx context.Context, w *window) context.Context {
+	return context.WithValue(ctx, windowKey{}, w)
+}
+
+// openWindow lets the body of a request be read on as its messages are received.
+func openWindow(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if w, ok := ss.Context().Value(windowKey{}).(*window); ok {
+		ss = &windowedStream{ss, w}
+	}
+	return handler(srv, ss)
+}
+
+type windowedStream struct {
+	grpc.ServerStream
+	window *window
+}
+
+func (s *windowedStream) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	if err == nil {
+		s.window.received()
+	}
+	return err
+}

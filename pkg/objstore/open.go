@@ -1,9 +1,6 @@
 package objstore
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // Option changes how [Open] opens a store.
 type Option func(*options)
@@ -30,9 +27,11 @@ func Open(ctx context.Context, cfg Config, opts ...Option) (Store, error) {
 		return nil, err
 	}
 	switch target.scheme {
-	case "mem":
-		return NewMem(), nil
+	case "s3":
+		return openS3(ctx, target, cfg.S3)
+	case "file":
+		return NewFile(target.folder, o.onFatal)
 	default:
-		return nil, errors.ErrUnsupported
+		return NewMem(), nil
 	}
 }

@@ -38,7 +38,7 @@ func newChains(store objstore.Store) *chains {
 // entry reads one entry; objstore.ErrNotFound: it does not exist.
 func (c *chains) entry(ctx context.Context, shard stream.Shard, epoch stream.Epoch) (segment.ChainEntry, error) {
 	entry, err := c.entries.load(ctx, chainKey{shard, epoch}, func(ctx context.Context) (segment.ChainEntry, error) {
-		return c.fetch(ctx, shard, epoch)
+		return twice(func() (segment.ChainEntry, error) { return c.fetch(ctx, shard, epoch) })
 	})
 	if err == nil {
 		c.seen(shard, epoch)

@@ -26,3 +26,14 @@ func Missing(err error) bool {
 	var damage *DamageError
 	return errors.As(err, &damage) && errors.Is(damage.Err, objstore.ErrNotFound)
 }
+
+// twice repeats a read whose bytes were wrong: a proxy or a cache in between may
+// have been at fault.
+func twice[T any](read func() (T, error)) (T, error) {
+	value, err := read()
+	var damage *DamageError
+	if errors.As(err, &damage) {
+		return read()
+	}
+	return value, err
+}

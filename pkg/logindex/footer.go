@@ -83,7 +83,7 @@ func (f *footer) find(shard stream.Shard, epoch stream.Epoch, id stream.ID) []bl
 // get reads the footer of a slot; objstore.ErrNotFound: the slot is free.
 func (f *footers) get(ctx context.Context, log stream.Incarnation, slot stream.Slot) (*footer, error) {
 	return f.cache.load(ctx, slotKey{log, slot}, func(ctx context.Context) (*footer, error) {
-		return f.fetch(ctx, log, slot)
+		return twice(func() (*footer, error) { return f.fetch(ctx, log, slot) })
 	})
 }
 

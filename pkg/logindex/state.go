@@ -51,7 +51,7 @@ func (s *states) at(ctx context.Context, entry segment.ChainEntry, id stream.ID)
 		return position{id: id}, true, nil
 	}
 	state, err := s.cache.load(ctx, *entry.State, func(ctx context.Context) (*state, error) {
-		return s.fetch(ctx, *entry.State)
+		return twice(func() (*state, error) { return s.fetch(ctx, *entry.State) })
 	})
 	if errors.Is(err, objstore.ErrNotFound) {
 		return position{}, false, nil

@@ -12,6 +12,8 @@ import (
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // fetchable are the versions to fetch for data of a major version; 0: new data.
@@ -74,7 +76,7 @@ func download(ctx context.Context, repository string, version embeddedpostgres.P
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	port, err := freePort() // Start wants one
+	port, err := ports.Free() // Start wants one
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // home is where a server's files stand and whom they belong to.
@@ -133,7 +135,7 @@ func (h *home) initdb(ctx context.Context, data, secret string) error {
 
 func (h *home) start(port int, log *zap.Logger) (*process, error) {
 	settings := []string{
-		"listen_addresses=" + loopback, fmt.Sprintf("port=%d", port), "unix_socket_directories=",
+		"listen_addresses=" + ports.Loopback, fmt.Sprintf("port=%d", port), "unix_socket_directories=",
 		"logging_collector=off", "log_destination=stderr", "log_line_prefix=", "lc_messages=C",
 		"max_connections=200", "jit=off",
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // parentDir makes this binary a parent that starts a server there and waits to
@@ -88,7 +90,7 @@ func TestStart_RefusesAFolderInUse(t *testing.T) {
 func TestStart_TakesAnotherPortIfTheLastOneIsTaken(t *testing.T) {
 	o := Options{Dir: TempDir(t), Fast: true}
 	taken := start(t, Options{Dir: TempDir(t), Fast: true})
-	require.NoError(t, savePort(o.Dir, taken.Port))
+	require.NoError(t, ports.Save(o.Dir, taken.Port))
 	require.NotEqual(t, taken.Port, start(t, o).Port)
 }
 

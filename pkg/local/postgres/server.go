@@ -4,23 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 const (
 	userName     = "samsa"
 	databaseName = "samsa"
-	loopback     = "127.0.0.1"
 )
 
 // Options say how a Server runs; Start fills in what is zero but Dir.
@@ -118,19 +116,19 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 
 // launch starts the server on the last port, or on a free one if that is taken.
 func (s *Server) launch(ctx context.Context) error {
-	port, err := choosePort(s.options.Dir)
+	port, err := ports.Choose(s.options.Dir)
 	if err != nil {
 		return err
 	}
 	const attempts = 3 // a free port may be taken before the server has it
 	for attempt := 1; ; attempt++ {
 		if err = s.launchOn(ctx, port); err == nil {
-			return savePort(s.options.Dir, port)
+			return ports.Save(s.options.Dir, port)
 		}
-		if isFree(port) || attempt == attempts || ctx.Err() != nil {
+		if ports.IsFree(port) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
-		if port, err = freePort(); err != nil {
+		if port, err = ports.Free(); err != nil {
 			return err
 		}
 	}
@@ -187,7 +185,7 @@ func (s *Server) urlOf(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(userName, s.password),
-		Host:     net.JoinHostPort(loopback, strconv.Itoa(s.Port)),
+		Host:     ports.Address(s.Port),
 		Path:     database,
 		RawQuery: "sslmode=disable",
 	}
@@ -236,34 +234,4 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("%w (%w)", errInUse, err)
 	}
 	return f, nil
-}
-
-func choosePort(dir string) (int, error) {
-	if text, err := os.ReadFile(filepath.Join(dir, "port")); err == nil {
-		port, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err == nil && isFree(port) {
-			return port, nil
-		}
-	}
-	return freePort()
-}
-
-func savePort(dir string, port int) error {
-	return os.WriteFile(filepath.Join(dir, "port"), []byte(strconv.Itoa(port)+"\n"), 0o644)
-}
-
-func isFree(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }

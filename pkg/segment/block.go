@@ -2,6 +2,7 @@ package segment
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"iter"
 
@@ -54,6 +55,9 @@ func appendBatch(dst []byte, b *Batch, previous uint64) []byte {
 	last := b.Timestamps[0]
 	dst = appendDelta(dst, b.IDMillis, last)
 	for _, timestamp := range b.Timestamps[1:] {
+		if timestamp < last {
+			panic(fmt.Sprintf("segment: stream %s: time falls in the batch at seq_num %d", b.Stream, b.First))
+		}
 		dst = binary.AppendUvarint(dst, timestamp-last)
 		last = timestamp
 	}

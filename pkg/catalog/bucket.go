@@ -82,7 +82,7 @@ func checkBucket(b Bucket, found bool, name string) error {
 func (c *Catalog) ListBuckets(ctx context.Context, page Page) (buckets []Bucket, more bool, err error) {
 	condition, args := page.where("name", 1)
 	err = c.read(ctx, "list buckets", func(ctx context.Context, db queryer) (err error) {
-		buckets, more, err = list(ctx, db, "SELECT "+bucketColumns+" FROM buckets b WHERE "+condition, args, page, scanBucket)
+		buckets, more, err = list(ctx, db, "SELECT "+bucketColumns+" FROM buckets b WHERE "+condition, args, page, "name", scanBucket)
 		return err
 	})
 	return buckets, more, err

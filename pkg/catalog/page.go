@@ -53,10 +53,10 @@ func prefixEnd(prefix string) string {
 	return ""
 }
 
-// list runs a query "… WHERE <condition>" for a page. The query asks for one row
-// too many, which tells whether there are more.
-func list[T any](ctx context.Context, db queryer, query string, args []any, page Page, scan pgx.RowToFunc[T]) (rows []T, more bool, err error) {
-	query += fmt.Sprintf(" ORDER BY name LIMIT %d", page.limit()+1)
+// list runs a query "… WHERE <condition>" for a page by column. It asks for one
+// row too many, which tells whether there are more.
+func list[T any](ctx context.Context, db queryer, query string, args []any, page Page, column string, scan pgx.RowToFunc[T]) (rows []T, more bool, err error) {
+	query += fmt.Sprintf(" ORDER BY %s LIMIT %d", column, page.limit()+1)
 	result, err := db.Query(ctx, query, args...)
 	if err != nil {
 		return nil, false, err

@@ -149,7 +149,7 @@ func (c *Catalog) ListStreams(ctx context.Context, bucket string, page Page) (st
 			return err
 		}
 		streams, more, err = list(ctx, db, "SELECT "+streamColumns+", $2::text FROM streams s WHERE s.bucket_id = $1 AND "+condition,
-			append([]any{[16]byte(b.ID), b.Name}, args...), page, scanStream)
+			append([]any{[16]byte(b.ID), b.Name}, args...), page, "s.name", scanStream)
 		return err
 	})
 	return streams, more, err

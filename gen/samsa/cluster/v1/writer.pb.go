@@ -2,9 +2,9 @@
 // versions:
 // 	protoc-gen-go v1.36.12-devel
 // 	protoc        (unknown)
-// source: samsa/internal/v1/writer.proto
+// source: samsa/cluster/v1/writer.proto
 
-package internalv1
+package clusterv1
 
 import (
 	v1 "github.com/samsa-io/samsa/gen/samsa/v1"
@@ -34,7 +34,7 @@ type NotOwner struct {
 
 func (x *NotOwner) Reset() {
 	*x = NotOwner{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[0]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -46,7 +46,7 @@ func (x *NotOwner) String() string {
 func (*NotOwner) ProtoMessage() {}
 
 func (x *NotOwner) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[0]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -59,7 +59,7 @@ func (x *NotOwner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotOwner.ProtoReflect.Descriptor instead.
 func (*NotOwner) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{0}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *NotOwner) GetShard() uint32 {
@@ -91,7 +91,7 @@ type Owner struct {
 
 func (x *Owner) Reset() {
 	*x = Owner{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[1]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -103,7 +103,7 @@ func (x *Owner) String() string {
 func (*Owner) ProtoMessage() {}
 
 func (x *Owner) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[1]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -116,7 +116,7 @@ func (x *Owner) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Owner.ProtoReflect.Descriptor instead.
 func (*Owner) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{1}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Owner) GetEpoch() uint64 {
@@ -158,7 +158,7 @@ type TakeShardRequest struct {
 
 func (x *TakeShardRequest) Reset() {
 	*x = TakeShardRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[2]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -170,7 +170,7 @@ func (x *TakeShardRequest) String() string {
 func (*TakeShardRequest) ProtoMessage() {}
 
 func (x *TakeShardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[2]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -183,7 +183,7 @@ func (x *TakeShardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeShardRequest.ProtoReflect.Descriptor instead.
 func (*TakeShardRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{2}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TakeShardRequest) GetShard() uint32 {
@@ -209,7 +209,7 @@ type TakeShardResponse struct {
 
 func (x *TakeShardResponse) Reset() {
 	*x = TakeShardResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[3]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -221,7 +221,7 @@ func (x *TakeShardResponse) String() string {
 func (*TakeShardResponse) ProtoMessage() {}
 
 func (x *TakeShardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[3]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -234,7 +234,7 @@ func (x *TakeShardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TakeShardResponse.ProtoReflect.Descriptor instead.
 func (*TakeShardResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{3}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TakeShardResponse) GetOwner() *Owner {
@@ -258,7 +258,7 @@ type HandOverShardRequest struct {
 
 func (x *HandOverShardRequest) Reset() {
 	*x = HandOverShardRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +270,7 @@ func (x *HandOverShardRequest) String() string {
 func (*HandOverShardRequest) ProtoMessage() {}
 
 func (x *HandOverShardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[4]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +283,7 @@ func (x *HandOverShardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverShardRequest.ProtoReflect.Descriptor instead.
 func (*HandOverShardRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{4}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HandOverShardRequest) GetShard() uint32 {
@@ -319,7 +319,7 @@ type HandOverShardResponse struct {
 
 func (x *HandOverShardResponse) Reset() {
 	*x = HandOverShardResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +331,7 @@ func (x *HandOverShardResponse) String() string {
 func (*HandOverShardResponse) ProtoMessage() {}
 
 func (x *HandOverShardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[5]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +344,7 @@ func (x *HandOverShardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverShardResponse.ProtoReflect.Descriptor instead.
 func (*HandOverShardResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{5}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HandOverShardResponse) GetHandedOver() bool {
@@ -386,7 +386,7 @@ type LocateRequest struct {
 
 func (x *LocateRequest) Reset() {
 	*x = LocateRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +398,7 @@ func (x *LocateRequest) String() string {
 func (*LocateRequest) ProtoMessage() {}
 
 func (x *LocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[6]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +411,7 @@ func (x *LocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateRequest.ProtoReflect.Descriptor instead.
 func (*LocateRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{6}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LocateRequest) GetBucket() string {
@@ -553,7 +553,7 @@ type LocateResponse struct {
 
 func (x *LocateResponse) Reset() {
 	*x = LocateResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -565,7 +565,7 @@ func (x *LocateResponse) String() string {
 func (*LocateResponse) ProtoMessage() {}
 
 func (x *LocateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[7]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -578,7 +578,7 @@ func (x *LocateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocateResponse.ProtoReflect.Descriptor instead.
 func (*LocateResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{7}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LocateResponse) GetStreamId() []byte {
@@ -684,7 +684,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +696,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[8]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +709,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{8}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Block) GetIncarnation() []byte {
@@ -810,7 +810,7 @@ type ConfigureStreamRequest struct {
 
 func (x *ConfigureStreamRequest) Reset() {
 	*x = ConfigureStreamRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +822,7 @@ func (x *ConfigureStreamRequest) String() string {
 func (*ConfigureStreamRequest) ProtoMessage() {}
 
 func (x *ConfigureStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[9]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +835,7 @@ func (x *ConfigureStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureStreamRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureStreamRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{9}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfigureStreamRequest) GetBucket() string {
@@ -881,7 +881,7 @@ type ConfigureStreamResponse struct {
 
 func (x *ConfigureStreamResponse) Reset() {
 	*x = ConfigureStreamResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +893,7 @@ func (x *ConfigureStreamResponse) String() string {
 func (*ConfigureStreamResponse) ProtoMessage() {}
 
 func (x *ConfigureStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[10]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +906,7 @@ func (x *ConfigureStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureStreamResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureStreamResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{10}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{10}
 }
 
 type TombstoneStreamRequest struct {
@@ -920,7 +920,7 @@ type TombstoneStreamRequest struct {
 
 func (x *TombstoneStreamRequest) Reset() {
 	*x = TombstoneStreamRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +932,7 @@ func (x *TombstoneStreamRequest) String() string {
 func (*TombstoneStreamRequest) ProtoMessage() {}
 
 func (x *TombstoneStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[11]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +945,7 @@ func (x *TombstoneStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneStreamRequest.ProtoReflect.Descriptor instead.
 func (*TombstoneStreamRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{11}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TombstoneStreamRequest) GetBucket() string {
@@ -977,7 +977,7 @@ type TombstoneStreamResponse struct {
 
 func (x *TombstoneStreamResponse) Reset() {
 	*x = TombstoneStreamResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +989,7 @@ func (x *TombstoneStreamResponse) String() string {
 func (*TombstoneStreamResponse) ProtoMessage() {}
 
 func (x *TombstoneStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[12]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +1002,7 @@ func (x *TombstoneStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneStreamResponse.ProtoReflect.Descriptor instead.
 func (*TombstoneStreamResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{12}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{12}
 }
 
 type TombstoneBucketRequest struct {
@@ -1016,7 +1016,7 @@ type TombstoneBucketRequest struct {
 
 func (x *TombstoneBucketRequest) Reset() {
 	*x = TombstoneBucketRequest{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[13]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1028,7 @@ func (x *TombstoneBucketRequest) String() string {
 func (*TombstoneBucketRequest) ProtoMessage() {}
 
 func (x *TombstoneBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[13]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1041,7 @@ func (x *TombstoneBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneBucketRequest.ProtoReflect.Descriptor instead.
 func (*TombstoneBucketRequest) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{13}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TombstoneBucketRequest) GetShard() uint32 {
@@ -1073,7 +1073,7 @@ type TombstoneBucketResponse struct {
 
 func (x *TombstoneBucketResponse) Reset() {
 	*x = TombstoneBucketResponse{}
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[14]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1085,7 @@ func (x *TombstoneBucketResponse) String() string {
 func (*TombstoneBucketResponse) ProtoMessage() {}
 
 func (x *TombstoneBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_writer_proto_msgTypes[14]
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,17 +1098,17 @@ func (x *TombstoneBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TombstoneBucketResponse.ProtoReflect.Descriptor instead.
 func (*TombstoneBucketResponse) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_writer_proto_rawDescGZIP(), []int{14}
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{14}
 }
 
-var File_samsa_internal_v1_writer_proto protoreflect.FileDescriptor
+var File_samsa_cluster_v1_writer_proto protoreflect.FileDescriptor
 
-const file_samsa_internal_v1_writer_proto_rawDesc = "" +
+const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\n" +
-	"\x1esamsa/internal/v1/writer.proto\x12\x11samsa.internal.v1\x1a\x15samsa/v1/common.proto\"P\n" +
+	"\x1dsamsa/cluster/v1/writer.proto\x12\x10samsa.cluster.v1\x1a\x15samsa/v1/common.proto\"O\n" +
 	"\bNotOwner\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12.\n" +
-	"\x05owner\x18\x02 \x01(\v2\x18.samsa.internal.v1.OwnerR\x05owner\"u\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12-\n" +
+	"\x05owner\x18\x02 \x01(\v2\x17.samsa.cluster.v1.OwnerR\x05owner\"u\n" +
 	"\x05Owner\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
@@ -1116,9 +1116,9 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\"a\n" +
 	"\x10TakeShardRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x127\n" +
-	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\"C\n" +
-	"\x11TakeShardResponse\x12.\n" +
-	"\x05owner\x18\x01 \x01(\v2\x18.samsa.internal.v1.OwnerR\x05owner\"d\n" +
+	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\"B\n" +
+	"\x11TakeShardResponse\x12-\n" +
+	"\x05owner\x18\x01 \x01(\v2\x17.samsa.cluster.v1.OwnerR\x05owner\"d\n" +
 	"\x14HandOverShardRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12 \n" +
@@ -1139,7 +1139,7 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\n" +
 	"prove_tail\x18\b \x01(\bR\tproveTail\x12\x19\n" +
 	"\bfor_read\x18\t \x01(\bR\aforReadB\a\n" +
-	"\x05start\"\x9d\x03\n" +
+	"\x05start\"\x9c\x03\n" +
 	"\x0eLocateResponse\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -1153,8 +1153,8 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\x0elast_id_millis\x18\b \x01(\x04R\flastIdMillis\x12'\n" +
 	"\rstart_seq_num\x18\t \x01(\x04H\x00R\vstartSeqNum\x88\x01\x01\x12\"\n" +
 	"\rindex_seq_num\x18\n" +
-	" \x01(\x04R\vindexSeqNum\x120\n" +
-	"\x06blocks\x18\v \x03(\v2\x18.samsa.internal.v1.BlockR\x06blocksB\x10\n" +
+	" \x01(\x04R\vindexSeqNum\x12/\n" +
+	"\x06blocks\x18\v \x03(\v2\x17.samsa.cluster.v1.BlockR\x06blocksB\x10\n" +
 	"\x0e_start_seq_num\"\xe5\x02\n" +
 	"\x05Block\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x12\x12\n" +
@@ -1186,64 +1186,64 @@ const file_samsa_internal_v1_writer_proto_rawDesc = "" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x1b\n" +
 	"\tbucket_id\x18\x03 \x01(\fR\bbucketId\"\x19\n" +
-	"\x17TombstoneBucketResponse2\xd8\x04\n" +
-	"\rWriterService\x12V\n" +
-	"\tTakeShard\x12#.samsa.internal.v1.TakeShardRequest\x1a$.samsa.internal.v1.TakeShardResponse\x12b\n" +
-	"\rHandOverShard\x12'.samsa.internal.v1.HandOverShardRequest\x1a(.samsa.internal.v1.HandOverShardResponse\x12M\n" +
-	"\x06Locate\x12 .samsa.internal.v1.LocateRequest\x1a!.samsa.internal.v1.LocateResponse\x12h\n" +
-	"\x0fConfigureStream\x12).samsa.internal.v1.ConfigureStreamRequest\x1a*.samsa.internal.v1.ConfigureStreamResponse\x12h\n" +
-	"\x0fTombstoneStream\x12).samsa.internal.v1.TombstoneStreamRequest\x1a*.samsa.internal.v1.TombstoneStreamResponse\x12h\n" +
-	"\x0fTombstoneBucket\x12).samsa.internal.v1.TombstoneBucketRequest\x1a*.samsa.internal.v1.TombstoneBucketResponseB\xc6\x01\n" +
-	"\x15com.samsa.internal.v1B\vWriterProtoP\x01Z:github.com/samsa-io/samsa/gen/samsa/internal/v1;internalv1\xa2\x02\x03SIX\xaa\x02\x11Samsa.Internal.V1\xca\x02\x11Samsa\\Internal\\V1\xe2\x02\x1dSamsa\\Internal\\V1\\GPBMetadata\xea\x02\x13Samsa::Internal::V1b\x06proto3"
+	"\x17TombstoneBucketResponse2\xcc\x04\n" +
+	"\rWriterService\x12T\n" +
+	"\tTakeShard\x12\".samsa.cluster.v1.TakeShardRequest\x1a#.samsa.cluster.v1.TakeShardResponse\x12`\n" +
+	"\rHandOverShard\x12&.samsa.cluster.v1.HandOverShardRequest\x1a'.samsa.cluster.v1.HandOverShardResponse\x12K\n" +
+	"\x06Locate\x12\x1f.samsa.cluster.v1.LocateRequest\x1a .samsa.cluster.v1.LocateResponse\x12f\n" +
+	"\x0fConfigureStream\x12(.samsa.cluster.v1.ConfigureStreamRequest\x1a).samsa.cluster.v1.ConfigureStreamResponse\x12f\n" +
+	"\x0fTombstoneStream\x12(.samsa.cluster.v1.TombstoneStreamRequest\x1a).samsa.cluster.v1.TombstoneStreamResponse\x12f\n" +
+	"\x0fTombstoneBucket\x12(.samsa.cluster.v1.TombstoneBucketRequest\x1a).samsa.cluster.v1.TombstoneBucketResponseB\xbf\x01\n" +
+	"\x14com.samsa.cluster.v1B\vWriterProtoP\x01Z8github.com/samsa-io/samsa/gen/samsa/cluster/v1;clusterv1\xa2\x02\x03SCX\xaa\x02\x10Samsa.Cluster.V1\xca\x02\x10Samsa\\Cluster\\V1\xe2\x02\x1cSamsa\\Cluster\\V1\\GPBMetadata\xea\x02\x12Samsa::Cluster::V1b\x06proto3"
 
 var (
-	file_samsa_internal_v1_writer_proto_rawDescOnce sync.Once
-	file_samsa_internal_v1_writer_proto_rawDescData []byte
+	file_samsa_cluster_v1_writer_proto_rawDescOnce sync.Once
+	file_samsa_cluster_v1_writer_proto_rawDescData []byte
 )
 
-func file_samsa_internal_v1_writer_proto_rawDescGZIP() []byte {
-	file_samsa_internal_v1_writer_proto_rawDescOnce.Do(func() {
-		file_samsa_internal_v1_writer_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_samsa_internal_v1_writer_proto_rawDesc), len(file_samsa_internal_v1_writer_proto_rawDesc)))
+func file_samsa_cluster_v1_writer_proto_rawDescGZIP() []byte {
+	file_samsa_cluster_v1_writer_proto_rawDescOnce.Do(func() {
+		file_samsa_cluster_v1_writer_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_samsa_cluster_v1_writer_proto_rawDesc), len(file_samsa_cluster_v1_writer_proto_rawDesc)))
 	})
-	return file_samsa_internal_v1_writer_proto_rawDescData
+	return file_samsa_cluster_v1_writer_proto_rawDescData
 }
 
-var file_samsa_internal_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
-var file_samsa_internal_v1_writer_proto_goTypes = []any{
-	(*NotOwner)(nil),                // 0: samsa.internal.v1.NotOwner
-	(*Owner)(nil),                   // 1: samsa.internal.v1.Owner
-	(*TakeShardRequest)(nil),        // 2: samsa.internal.v1.TakeShardRequest
-	(*TakeShardResponse)(nil),       // 3: samsa.internal.v1.TakeShardResponse
-	(*HandOverShardRequest)(nil),    // 4: samsa.internal.v1.HandOverShardRequest
-	(*HandOverShardResponse)(nil),   // 5: samsa.internal.v1.HandOverShardResponse
-	(*LocateRequest)(nil),           // 6: samsa.internal.v1.LocateRequest
-	(*LocateResponse)(nil),          // 7: samsa.internal.v1.LocateResponse
-	(*Block)(nil),                   // 8: samsa.internal.v1.Block
-	(*ConfigureStreamRequest)(nil),  // 9: samsa.internal.v1.ConfigureStreamRequest
-	(*ConfigureStreamResponse)(nil), // 10: samsa.internal.v1.ConfigureStreamResponse
-	(*TombstoneStreamRequest)(nil),  // 11: samsa.internal.v1.TombstoneStreamRequest
-	(*TombstoneStreamResponse)(nil), // 12: samsa.internal.v1.TombstoneStreamResponse
-	(*TombstoneBucketRequest)(nil),  // 13: samsa.internal.v1.TombstoneBucketRequest
-	(*TombstoneBucketResponse)(nil), // 14: samsa.internal.v1.TombstoneBucketResponse
+var file_samsa_cluster_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_samsa_cluster_v1_writer_proto_goTypes = []any{
+	(*NotOwner)(nil),                // 0: samsa.cluster.v1.NotOwner
+	(*Owner)(nil),                   // 1: samsa.cluster.v1.Owner
+	(*TakeShardRequest)(nil),        // 2: samsa.cluster.v1.TakeShardRequest
+	(*TakeShardResponse)(nil),       // 3: samsa.cluster.v1.TakeShardResponse
+	(*HandOverShardRequest)(nil),    // 4: samsa.cluster.v1.HandOverShardRequest
+	(*HandOverShardResponse)(nil),   // 5: samsa.cluster.v1.HandOverShardResponse
+	(*LocateRequest)(nil),           // 6: samsa.cluster.v1.LocateRequest
+	(*LocateResponse)(nil),          // 7: samsa.cluster.v1.LocateResponse
+	(*Block)(nil),                   // 8: samsa.cluster.v1.Block
+	(*ConfigureStreamRequest)(nil),  // 9: samsa.cluster.v1.ConfigureStreamRequest
+	(*ConfigureStreamResponse)(nil), // 10: samsa.cluster.v1.ConfigureStreamResponse
+	(*TombstoneStreamRequest)(nil),  // 11: samsa.cluster.v1.TombstoneStreamRequest
+	(*TombstoneStreamResponse)(nil), // 12: samsa.cluster.v1.TombstoneStreamResponse
+	(*TombstoneBucketRequest)(nil),  // 13: samsa.cluster.v1.TombstoneBucketRequest
+	(*TombstoneBucketResponse)(nil), // 14: samsa.cluster.v1.TombstoneBucketResponse
 	(*v1.StreamConfig)(nil),         // 15: samsa.v1.StreamConfig
 }
-var file_samsa_internal_v1_writer_proto_depIdxs = []int32{
-	1,  // 0: samsa.internal.v1.NotOwner.owner:type_name -> samsa.internal.v1.Owner
-	1,  // 1: samsa.internal.v1.TakeShardResponse.owner:type_name -> samsa.internal.v1.Owner
-	8,  // 2: samsa.internal.v1.LocateResponse.blocks:type_name -> samsa.internal.v1.Block
-	15, // 3: samsa.internal.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
-	2,  // 4: samsa.internal.v1.WriterService.TakeShard:input_type -> samsa.internal.v1.TakeShardRequest
-	4,  // 5: samsa.internal.v1.WriterService.HandOverShard:input_type -> samsa.internal.v1.HandOverShardRequest
-	6,  // 6: samsa.internal.v1.WriterService.Locate:input_type -> samsa.internal.v1.LocateRequest
-	9,  // 7: samsa.internal.v1.WriterService.ConfigureStream:input_type -> samsa.internal.v1.ConfigureStreamRequest
-	11, // 8: samsa.internal.v1.WriterService.TombstoneStream:input_type -> samsa.internal.v1.TombstoneStreamRequest
-	13, // 9: samsa.internal.v1.WriterService.TombstoneBucket:input_type -> samsa.internal.v1.TombstoneBucketRequest
-	3,  // 10: samsa.internal.v1.WriterService.TakeShard:output_type -> samsa.internal.v1.TakeShardResponse
-	5,  // 11: samsa.internal.v1.WriterService.HandOverShard:output_type -> samsa.internal.v1.HandOverShardResponse
-	7,  // 12: samsa.internal.v1.WriterService.Locate:output_type -> samsa.internal.v1.LocateResponse
-	10, // 13: samsa.internal.v1.WriterService.ConfigureStream:output_type -> samsa.internal.v1.ConfigureStreamResponse
-	12, // 14: samsa.internal.v1.WriterService.TombstoneStream:output_type -> samsa.internal.v1.TombstoneStreamResponse
-	14, // 15: samsa.internal.v1.WriterService.TombstoneBucket:output_type -> samsa.internal.v1.TombstoneBucketResponse
+var file_samsa_cluster_v1_writer_proto_depIdxs = []int32{
+	1,  // 0: samsa.cluster.v1.NotOwner.owner:type_name -> samsa.cluster.v1.Owner
+	1,  // 1: samsa.cluster.v1.TakeShardResponse.owner:type_name -> samsa.cluster.v1.Owner
+	8,  // 2: samsa.cluster.v1.LocateResponse.blocks:type_name -> samsa.cluster.v1.Block
+	15, // 3: samsa.cluster.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
+	2,  // 4: samsa.cluster.v1.WriterService.TakeShard:input_type -> samsa.cluster.v1.TakeShardRequest
+	4,  // 5: samsa.cluster.v1.WriterService.HandOverShard:input_type -> samsa.cluster.v1.HandOverShardRequest
+	6,  // 6: samsa.cluster.v1.WriterService.Locate:input_type -> samsa.cluster.v1.LocateRequest
+	9,  // 7: samsa.cluster.v1.WriterService.ConfigureStream:input_type -> samsa.cluster.v1.ConfigureStreamRequest
+	11, // 8: samsa.cluster.v1.WriterService.TombstoneStream:input_type -> samsa.cluster.v1.TombstoneStreamRequest
+	13, // 9: samsa.cluster.v1.WriterService.TombstoneBucket:input_type -> samsa.cluster.v1.TombstoneBucketRequest
+	3,  // 10: samsa.cluster.v1.WriterService.TakeShard:output_type -> samsa.cluster.v1.TakeShardResponse
+	5,  // 11: samsa.cluster.v1.WriterService.HandOverShard:output_type -> samsa.cluster.v1.HandOverShardResponse
+	7,  // 12: samsa.cluster.v1.WriterService.Locate:output_type -> samsa.cluster.v1.LocateResponse
+	10, // 13: samsa.cluster.v1.WriterService.ConfigureStream:output_type -> samsa.cluster.v1.ConfigureStreamResponse
+	12, // 14: samsa.cluster.v1.WriterService.TombstoneStream:output_type -> samsa.cluster.v1.TombstoneStreamResponse
+	14, // 15: samsa.cluster.v1.WriterService.TombstoneBucket:output_type -> samsa.cluster.v1.TombstoneBucketResponse
 	10, // [10:16] is the sub-list for method output_type
 	4,  // [4:10] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
@@ -1251,33 +1251,33 @@ var file_samsa_internal_v1_writer_proto_depIdxs = []int32{
 	0,  // [0:4] is the sub-list for field type_name
 }
 
-func init() { file_samsa_internal_v1_writer_proto_init() }
-func file_samsa_internal_v1_writer_proto_init() {
-	if File_samsa_internal_v1_writer_proto != nil {
+func init() { file_samsa_cluster_v1_writer_proto_init() }
+func file_samsa_cluster_v1_writer_proto_init() {
+	if File_samsa_cluster_v1_writer_proto != nil {
 		return
 	}
-	file_samsa_internal_v1_writer_proto_msgTypes[6].OneofWrappers = []any{
+	file_samsa_cluster_v1_writer_proto_msgTypes[6].OneofWrappers = []any{
 		(*LocateRequest_SeqNum)(nil),
 		(*LocateRequest_Timestamp)(nil),
 		(*LocateRequest_TailOffset)(nil),
 		(*LocateRequest_SeqId)(nil),
 	}
-	file_samsa_internal_v1_writer_proto_msgTypes[7].OneofWrappers = []any{}
+	file_samsa_cluster_v1_writer_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_internal_v1_writer_proto_rawDesc), len(file_samsa_internal_v1_writer_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_cluster_v1_writer_proto_rawDesc), len(file_samsa_cluster_v1_writer_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_samsa_internal_v1_writer_proto_goTypes,
-		DependencyIndexes: file_samsa_internal_v1_writer_proto_depIdxs,
-		MessageInfos:      file_samsa_internal_v1_writer_proto_msgTypes,
+		GoTypes:           file_samsa_cluster_v1_writer_proto_goTypes,
+		DependencyIndexes: file_samsa_cluster_v1_writer_proto_depIdxs,
+		MessageInfos:      file_samsa_cluster_v1_writer_proto_msgTypes,
 	}.Build()
-	File_samsa_internal_v1_writer_proto = out.File
-	file_samsa_internal_v1_writer_proto_goTypes = nil
-	file_samsa_internal_v1_writer_proto_depIdxs = nil
+	File_samsa_cluster_v1_writer_proto = out.File
+	file_samsa_cluster_v1_writer_proto_goTypes = nil
+	file_samsa_cluster_v1_writer_proto_depIdxs = nil
 }

@@ -2,9 +2,9 @@
 // versions:
 // - protoc-gen-go-grpc v1.6.2
 // - protoc             (unknown)
-// source: samsa/internal/v1/writer.proto
+// source: samsa/cluster/v1/writer.proto
 
-package internalv1
+package clusterv1
 
 import (
 	context "context"
@@ -19,12 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	WriterService_TakeShard_FullMethodName       = "/samsa.internal.v1.WriterService/TakeShard"
-	WriterService_HandOverShard_FullMethodName   = "/samsa.internal.v1.WriterService/HandOverShard"
-	WriterService_Locate_FullMethodName          = "/samsa.internal.v1.WriterService/Locate"
-	WriterService_ConfigureStream_FullMethodName = "/samsa.internal.v1.WriterService/ConfigureStream"
-	WriterService_TombstoneStream_FullMethodName = "/samsa.internal.v1.WriterService/TombstoneStream"
-	WriterService_TombstoneBucket_FullMethodName = "/samsa.internal.v1.WriterService/TombstoneBucket"
+	WriterService_TakeShard_FullMethodName       = "/samsa.cluster.v1.WriterService/TakeShard"
+	WriterService_HandOverShard_FullMethodName   = "/samsa.cluster.v1.WriterService/HandOverShard"
+	WriterService_Locate_FullMethodName          = "/samsa.cluster.v1.WriterService/Locate"
+	WriterService_ConfigureStream_FullMethodName = "/samsa.cluster.v1.WriterService/ConfigureStream"
+	WriterService_TombstoneStream_FullMethodName = "/samsa.cluster.v1.WriterService/TombstoneStream"
+	WriterService_TombstoneBucket_FullMethodName = "/samsa.cluster.v1.WriterService/TombstoneBucket"
 )
 
 // WriterServiceClient is the client API for WriterService service.
@@ -298,7 +298,7 @@ func _WriterService_TombstoneBucket_Handler(srv interface{}, ctx context.Context
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var WriterService_ServiceDesc = grpc.ServiceDesc{
-	ServiceName: "samsa.internal.v1.WriterService",
+	ServiceName: "samsa.cluster.v1.WriterService",
 	HandlerType: (*WriterServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
@@ -327,5 +327,5 @@ var WriterService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
-	Metadata: "samsa/internal/v1/writer.proto",
+	Metadata: "samsa/cluster/v1/writer.proto",
 }

@@ -2,9 +2,9 @@
 // versions:
 // 	protoc-gen-go v1.36.12-devel
 // 	protoc        (unknown)
-// source: samsa/internal/v1/notify.proto
+// source: samsa/cluster/v1/notify.proto
 
-package internalv1
+package clusterv1
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -40,7 +40,7 @@ type AppendNotification struct {
 
 func (x *AppendNotification) Reset() {
 	*x = AppendNotification{}
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[0]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +52,7 @@ func (x *AppendNotification) String() string {
 func (*AppendNotification) ProtoMessage() {}
 
 func (x *AppendNotification) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[0]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +65,7 @@ func (x *AppendNotification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendNotification.ProtoReflect.Descriptor instead.
 func (*AppendNotification) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_notify_proto_rawDescGZIP(), []int{0}
+	return file_samsa_cluster_v1_notify_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *AppendNotification) GetIncarnation() []byte {
@@ -123,7 +123,7 @@ type StreamAppend struct {
 
 func (x *StreamAppend) Reset() {
 	*x = StreamAppend{}
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[1]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -135,7 +135,7 @@ func (x *StreamAppend) String() string {
 func (*StreamAppend) ProtoMessage() {}
 
 func (x *StreamAppend) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[1]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -148,7 +148,7 @@ func (x *StreamAppend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamAppend.ProtoReflect.Descriptor instead.
 func (*StreamAppend) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_notify_proto_rawDescGZIP(), []int{1}
+	return file_samsa_cluster_v1_notify_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *StreamAppend) GetStreamId() []byte {
@@ -180,7 +180,7 @@ type Beacon struct {
 
 func (x *Beacon) Reset() {
 	*x = Beacon{}
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[2]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +192,7 @@ func (x *Beacon) String() string {
 func (*Beacon) ProtoMessage() {}
 
 func (x *Beacon) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[2]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +205,7 @@ func (x *Beacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beacon.ProtoReflect.Descriptor instead.
 func (*Beacon) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_notify_proto_rawDescGZIP(), []int{2}
+	return file_samsa_cluster_v1_notify_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Beacon) GetIncarnation() []byte {
@@ -248,7 +248,7 @@ type ShardBeacon struct {
 
 func (x *ShardBeacon) Reset() {
 	*x = ShardBeacon{}
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[3]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +260,7 @@ func (x *ShardBeacon) String() string {
 func (*ShardBeacon) ProtoMessage() {}
 
 func (x *ShardBeacon) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[3]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +273,7 @@ func (x *ShardBeacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardBeacon.ProtoReflect.Descriptor instead.
 func (*ShardBeacon) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_notify_proto_rawDescGZIP(), []int{3}
+	return file_samsa_cluster_v1_notify_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ShardBeacon) GetShard() uint32 {
@@ -310,7 +310,7 @@ type CatalogChange struct {
 
 func (x *CatalogChange) Reset() {
 	*x = CatalogChange{}
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[4]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +322,7 @@ func (x *CatalogChange) String() string {
 func (*CatalogChange) ProtoMessage() {}
 
 func (x *CatalogChange) ProtoReflect() protoreflect.Message {
-	mi := &file_samsa_internal_v1_notify_proto_msgTypes[4]
+	mi := &file_samsa_cluster_v1_notify_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +335,7 @@ func (x *CatalogChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogChange.ProtoReflect.Descriptor instead.
 func (*CatalogChange) Descriptor() ([]byte, []int) {
-	return file_samsa_internal_v1_notify_proto_rawDescGZIP(), []int{4}
+	return file_samsa_cluster_v1_notify_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CatalogChange) GetBucket() string {
@@ -359,26 +359,26 @@ func (x *CatalogChange) GetAccessTokenId() string {
 	return ""
 }
 
-var File_samsa_internal_v1_notify_proto protoreflect.FileDescriptor
+var File_samsa_cluster_v1_notify_proto protoreflect.FileDescriptor
 
-const file_samsa_internal_v1_notify_proto_rawDesc = "" +
+const file_samsa_cluster_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x1esamsa/internal/v1/notify.proto\x12\x11samsa.internal.v1\x1a\x1esamsa/internal/v1/writer.proto\"\xe6\x01\n" +
+	"\x1dsamsa/cluster/v1/notify.proto\x12\x10samsa.cluster.v1\x1a\x1dsamsa/cluster/v1/writer.proto\"\xe5\x01\n" +
 	"\x12AppendNotification\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04slot\x18\x04 \x01(\x04R\x04slot\x123\n" +
-	"\x16previous_slot_plus_one\x18\x05 \x01(\x04R\x13previousSlotPlusOne\x129\n" +
-	"\aappends\x18\x06 \x03(\v2\x1f.samsa.internal.v1.StreamAppendR\aappends\"[\n" +
+	"\x16previous_slot_plus_one\x18\x05 \x01(\x04R\x13previousSlotPlusOne\x128\n" +
+	"\aappends\x18\x06 \x03(\v2\x1e.samsa.cluster.v1.StreamAppendR\aappends\"Z\n" +
 	"\fStreamAppend\x12\x1b\n" +
-	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12.\n" +
-	"\x05block\x18\x02 \x01(\v2\x18.samsa.internal.v1.BlockR\x05block\"\xa1\x01\n" +
+	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12-\n" +
+	"\x05block\x18\x02 \x01(\v2\x17.samsa.cluster.v1.BlockR\x05block\"\xa0\x01\n" +
 	"\x06Beacon\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12!\n" +
-	"\fdurable_slot\x18\x03 \x01(\x04R\vdurableSlot\x126\n" +
-	"\x06shards\x18\x04 \x03(\v2\x1e.samsa.internal.v1.ShardBeaconR\x06shards\"f\n" +
+	"\fdurable_slot\x18\x03 \x01(\x04R\vdurableSlot\x125\n" +
+	"\x06shards\x18\x04 \x03(\v2\x1d.samsa.cluster.v1.ShardBeaconR\x06shards\"f\n" +
 	"\vShardBeacon\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12+\n" +
@@ -386,34 +386,34 @@ const file_samsa_internal_v1_notify_proto_rawDesc = "" +
 	"\rCatalogChange\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12&\n" +
-	"\x0faccess_token_id\x18\x03 \x01(\tR\raccessTokenIdB\xc6\x01\n" +
-	"\x15com.samsa.internal.v1B\vNotifyProtoP\x01Z:github.com/samsa-io/samsa/gen/samsa/internal/v1;internalv1\xa2\x02\x03SIX\xaa\x02\x11Samsa.Internal.V1\xca\x02\x11Samsa\\Internal\\V1\xe2\x02\x1dSamsa\\Internal\\V1\\GPBMetadata\xea\x02\x13Samsa::Internal::V1b\x06proto3"
+	"\x0faccess_token_id\x18\x03 \x01(\tR\raccessTokenIdB\xbf\x01\n" +
+	"\x14com.samsa.cluster.v1B\vNotifyProtoP\x01Z8github.com/samsa-io/samsa/gen/samsa/cluster/v1;clusterv1\xa2\x02\x03SCX\xaa\x02\x10Samsa.Cluster.V1\xca\x02\x10Samsa\\Cluster\\V1\xe2\x02\x1cSamsa\\Cluster\\V1\\GPBMetadata\xea\x02\x12Samsa::Cluster::V1b\x06proto3"
 
 var (
-	file_samsa_internal_v1_notify_proto_rawDescOnce sync.Once
-	file_samsa_internal_v1_notify_proto_rawDescData []byte
+	file_samsa_cluster_v1_notify_proto_rawDescOnce sync.Once
+	file_samsa_cluster_v1_notify_proto_rawDescData []byte
 )
 
-func file_samsa_internal_v1_notify_proto_rawDescGZIP() []byte {
-	file_samsa_internal_v1_notify_proto_rawDescOnce.Do(func() {
-		file_samsa_internal_v1_notify_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_samsa_internal_v1_notify_proto_rawDesc), len(file_samsa_internal_v1_notify_proto_rawDesc)))
+func file_samsa_cluster_v1_notify_proto_rawDescGZIP() []byte {
+	file_samsa_cluster_v1_notify_proto_rawDescOnce.Do(func() {
+		file_samsa_cluster_v1_notify_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_samsa_cluster_v1_notify_proto_rawDesc), len(file_samsa_cluster_v1_notify_proto_rawDesc)))
 	})
-	return file_samsa_internal_v1_notify_proto_rawDescData
+	return file_samsa_cluster_v1_notify_proto_rawDescData
 }
 
-var file_samsa_internal_v1_notify_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
-var file_samsa_internal_v1_notify_proto_goTypes = []any{
-	(*AppendNotification)(nil), // 0: samsa.internal.v1.AppendNotification
-	(*StreamAppend)(nil),       // 1: samsa.internal.v1.StreamAppend
-	(*Beacon)(nil),             // 2: samsa.internal.v1.Beacon
-	(*ShardBeacon)(nil),        // 3: samsa.internal.v1.ShardBeacon
-	(*CatalogChange)(nil),      // 4: samsa.internal.v1.CatalogChange
-	(*Block)(nil),              // 5: samsa.internal.v1.Block
+var file_samsa_cluster_v1_notify_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_samsa_cluster_v1_notify_proto_goTypes = []any{
+	(*AppendNotification)(nil), // 0: samsa.cluster.v1.AppendNotification
+	(*StreamAppend)(nil),       // 1: samsa.cluster.v1.StreamAppend
+	(*Beacon)(nil),             // 2: samsa.cluster.v1.Beacon
+	(*ShardBeacon)(nil),        // 3: samsa.cluster.v1.ShardBeacon
+	(*CatalogChange)(nil),      // 4: samsa.cluster.v1.CatalogChange
+	(*Block)(nil),              // 5: samsa.cluster.v1.Block
 }
-var file_samsa_internal_v1_notify_proto_depIdxs = []int32{
-	1, // 0: samsa.internal.v1.AppendNotification.appends:type_name -> samsa.internal.v1.StreamAppend
-	5, // 1: samsa.internal.v1.StreamAppend.block:type_name -> samsa.internal.v1.Block
-	3, // 2: samsa.internal.v1.Beacon.shards:type_name -> samsa.internal.v1.ShardBeacon
+var file_samsa_cluster_v1_notify_proto_depIdxs = []int32{
+	1, // 0: samsa.cluster.v1.AppendNotification.appends:type_name -> samsa.cluster.v1.StreamAppend
+	5, // 1: samsa.cluster.v1.StreamAppend.block:type_name -> samsa.cluster.v1.Block
+	3, // 2: samsa.cluster.v1.Beacon.shards:type_name -> samsa.cluster.v1.ShardBeacon
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name
@@ -421,27 +421,27 @@ var file_samsa_internal_v1_notify_proto_depIdxs = []int32{
 	0, // [0:3] is the sub-list for field type_name
 }
 
-func init() { file_samsa_internal_v1_notify_proto_init() }
-func file_samsa_internal_v1_notify_proto_init() {
-	if File_samsa_internal_v1_notify_proto != nil {
+func init() { file_samsa_cluster_v1_notify_proto_init() }
+func file_samsa_cluster_v1_notify_proto_init() {
+	if File_samsa_cluster_v1_notify_proto != nil {
 		return
 	}
-	file_samsa_internal_v1_writer_proto_init()
+	file_samsa_cluster_v1_writer_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_internal_v1_notify_proto_rawDesc), len(file_samsa_internal_v1_notify_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_cluster_v1_notify_proto_rawDesc), len(file_samsa_cluster_v1_notify_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_samsa_internal_v1_notify_proto_goTypes,
-		DependencyIndexes: file_samsa_internal_v1_notify_proto_depIdxs,
-		MessageInfos:      file_samsa_internal_v1_notify_proto_msgTypes,
+		GoTypes:           file_samsa_cluster_v1_notify_proto_goTypes,
+		DependencyIndexes: file_samsa_cluster_v1_notify_proto_depIdxs,
+		MessageInfos:      file_samsa_cluster_v1_notify_proto_msgTypes,
 	}.Build()
-	File_samsa_internal_v1_notify_proto = out.File
-	file_samsa_internal_v1_notify_proto_goTypes = nil
-	file_samsa_internal_v1_notify_proto_depIdxs = nil
+	File_samsa_cluster_v1_notify_proto = out.File
+	file_samsa_cluster_v1_notify_proto_goTypes = nil
+	file_samsa_cluster_v1_notify_proto_depIdxs = nil
 }

@@ -24,11 +24,12 @@ const stopping = "process"
 type Health struct {
 	mu         sync.Mutex
 	components map[string]*Component
+	checks     map[string]func() error
 }
 
 // NewHealth returns a Health without components, which is ready.
 func NewHealth() *Health {
-	return &Health{components: make(map[string]*Component)}
+	return &Health{components: make(map[string]*Component), checks: make(map[string]func() error)}
 }
 
 // Component returns the named component. A new one is down until it reports, so
@@ -42,6 +43,15 @@ func (h *Health) Component(name string) *Component {
 	c := &Component{health: h, status: ComponentStatus{Name: name, State: Down, Reason: "starting"}}
 	h.components[name] = c
 	return c
+}
+
+// Watch adds a component that is asked instead of reporting itself: degraded by
+// what check returns, ok if that is nil. check must return at once and must not
+// call Health.
+func (h *Health) Watch(name string, check func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks[name] = check
 }
 
 // Stop makes the program unready for good: it is about to end.
@@ -66,15 +76,32 @@ type ComponentStatus struct {
 // Status returns the states as they are now, components by name; the whole is as
 // bad as its worst part.
 func (h *Health) Status() Status {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	status := Status{State: OK, Components: make([]ComponentStatus, 0, len(h.components))}
-	for _, c := range h.components {
-		status.Components = append(status.Components, c.status)
-		status.State = worse(status.State, c.status.State)
+	status := Status{State: OK, Components: h.all()}
+	for _, c := range status.Components {
+		status.State = worse(status.State, c.State)
 	}
 	slices.SortFunc(status.Components, func(a, b ComponentStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return status
+}
+
+func (h *Health) all() []ComponentStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]ComponentStatus, 0, len(h.components)+len(h.checks))
+	for _, c := range h.components {
+		all = append(all, c.status)
+	}
+	for name, check := range h.checks {
+		all = append(all, asked(name, check()))
+	}
+	return all
+}
+
+func asked(name string, err error) ComponentStatus {
+	if err != nil {
+		return ComponentStatus{Name: name, State: Degraded, Reason: err.Error()}
+	}
+	return ComponentStatus{Name: name, State: OK}
 }
 
 func worse(a, b State) State {

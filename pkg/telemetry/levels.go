@@ -13,6 +13,10 @@ type Levels struct {
 	Modules map[string]zapcore.Level
 }
 
+// quiet are modules that tell more than anybody wants to know at info. Their
+// levels can be set like any other's.
+var quiet = map[string]zapcore.Level{"etcd": zapcore.WarnLevel}
+
 // ParseLevels reads "info" or "info,writer=debug,etcd=warn": one level for all
 // (info if it is left out) and the levels of modules. A module is a logger's
 // name; its level holds for the loggers below it ("writer.log") as well.
@@ -33,6 +37,11 @@ func ParseLevels(text string) (Levels, error) {
 			return Levels{}, fmt.Errorf("%q names no module", part)
 		default:
 			levels.Modules[module] = level
+		}
+	}
+	for module, level := range quiet {
+		if _, set := levels.Modules[module]; !set {
+			levels.Modules[module] = max(level, levels.Default)
 		}
 	}
 	return levels, nil

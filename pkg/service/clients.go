@@ -1,0 +1,79 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/telemetry"
+)
+
+// etcd is a client that connects by itself, as often as it takes.
+func (p *platform) etcd(lc fx.Lifecycle, log *zap.Logger) (*clientv3.Client, error) {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:            p.config.Server.EtcdEndpoints,
+		DialTimeout:          3 * time.Second,
+		DialKeepAliveTime:    10 * time.Second,
+		DialKeepAliveTimeout: 3 * time.Second,
+		PermitWithoutStream:  true,
+		Logger:               log.Named("etcd"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("server.etcd_endpoints = %q: %w", p.config.Server.EtcdEndpoints, err)
+	}
+	lc.Append(fx.StopHook(func() error {
+		if err := client.Close(); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	}))
+	return client, nil
+}
+
+// nats is a connection that comes up when NATS does. What is published without
+// it is lost, not kept: hints that come late help nobody.
+func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logger) (*nats.Conn, error) {
+	log = log.Named("nats")
+	conn, err := nats.Connect(strings.Join(p.config.NATS.URLs, ","),
+		nats.Name(p.config.Observability.ServiceName+" "+p.config.Server.Instance()),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.Timeout(2*time.Second),
+		nats.PingInterval(5*time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ConnectHandler(func(c *nats.Conn) { log.Info("connected to NATS", zap.String("url", c.ConnectedUrlRedacted())) }),
+		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("connected to NATS again", zap.String("url", c.ConnectedUrlRedacted())) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("lost NATS; trying again", zap.Error(err))
+			}
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", zap.Error(err)) }),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("nats.urls = %q: %w", p.config.NATS.URLs, err)
+	}
+	if !conn.IsConnected() {
+		log.Warn("NATS does not answer; trying again", zap.Strings("urls", p.config.NATS.URLs))
+	}
+	health.Watch("nats", func() error { return natsState(conn) })
+	lc.Append(fx.StopHook(conn.Close))
+	return conn, nil
+}
+
+func natsState(conn *nats.Conn) error {
+	if conn.IsConnected() {
+		return nil
+	}
+	return errors.New("not connected: live readers poll instead")
+}

@@ -1,0 +1,183 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/telemetry"
+)
+
+// Endpoint is a gRPC server that a module wants to run.
+type Endpoint struct {
+	Role string // discovery.Role…
+	// Listen is "host:port" or "inproc:name"; "": server.address and server.port.
+	Listen string
+	// Listener, if set, is one that Host.Listen opened before, for modules that
+	// must know their address early. Listen is then not used.
+	Listener net.Listener
+	// Incarnation is the log that a stream-writer begins with; "": none.
+	Incarnation string
+	// Register adds the services to the server. Health and reflection are there.
+	Register func(*grpc.Server)
+	// Options come after rpc.ServerOptions.
+	Options []grpc.ServerOption
+	// Drain, if set, is called between leaving discovery and ending the calls
+	// under way: it ends live sessions and hands work over. Its context has the
+	// budget DrainBudget (0: server.drain_timeout_ms).
+	Drain       func(context.Context) error
+	DrainBudget time.Duration
+	// Unlisted keeps the server out of discovery.
+	Unlisted bool
+}
+
+// Host runs the gRPC servers of an app.
+type Host struct {
+	config    Server
+	log       *zap.Logger
+	metrics   *rpc.Metrics
+	tracer    trace.TracerProvider
+	health    *telemetry.Health
+	inproc    *rpc.Inproc
+	announcer announcer
+	shutdown  fx.Shutdowner
+}
+
+// announcer makes a server known to others.
+type announcer interface {
+	Register(context.Context, discovery.Member) (*discovery.Registration, error)
+}
+
+type hostIn struct {
+	fx.In
+	Log        *zap.Logger
+	Metrics    *rpc.Metrics
+	Tracer     trace.TracerProvider
+	Health     *telemetry.Health
+	Inproc     *rpc.Inproc
+	Shutdowner fx.Shutdowner
+}
+
+func newHost(c Server, a announcer, in hostIn) *Host {
+	return &Host{
+		config: c, log: in.Log, metrics: in.Metrics, tracer: in.Tracer, health: in.Health,
+		inproc: in.Inproc, announcer: a, shutdown: in.Shutdowner,
+	}
+}
+
+// Listen opens a listener for an Endpoint, "" meaning server.address and
+// server.port. Stopping the app closes it.
+func (h *Host) Listen(lc fx.Lifecycle, address string) (net.Listener, error) {
+	if address == "" {
+		address = h.config.Listen()
+	}
+	ln, err := rpc.Listen(context.Background(), address, h.inproc)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose a free address with server.address and server.port", err)
+	}
+	// Most often closed by its server already.
+	lc.Append(fx.StopHook(func() { _ = ln.Close() }))
+	return ln, nil
+}
+
+// Advertised is where others reach a listener of Listen: what belongs into chain
+// entries and the like.
+func (h *Host) Advertised(ln net.Listener) string { return h.config.Advertised(ln.Addr().String()) }
+
+// Serve runs a server for the app's life. Call it when whatever the server needs
+// has been built, so that it stops before that does.
+func (h *Host) Serve(lc fx.Lifecycle, e Endpoint) (*Running, error) {
+	if e.Listener == nil {
+		ln, err := h.Listen(lc, e.Listen)
+		if err != nil {
+			return nil, err
+		}
+		e.Listener = ln
+	}
+	r := &Running{
+		host: h, endpoint: e, address: h.Advertised(e.Listener), started: time.Now(),
+		log: h.log.With(zap.String("role", e.Role)), component: h.health.Component(e.Role),
+		grpcHealth: health.NewServer(), served: make(chan struct{}),
+	}
+	r.server = h.newServer(e, r.grpcHealth)
+	lc.Append(fx.StartStopHook(r.start, r.stop))
+	return r, nil
+}
+
+func (h *Host) newServer(e Endpoint, hs *health.Server) *grpc.Server {
+	server := rpc.NewServer(rpc.ServerConfig{
+		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes,
+	}, e.Options...)
+	healthv1.RegisterHealthServer(server, hs)
+	hs.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+	if e.Register != nil {
+		e.Register(server)
+	}
+	reflection.Register(server)
+	return server
+}
+
+// Running is a server of a Host.
+type Running struct {
+	host       *Host
+	endpoint   Endpoint
+	address    string
+	started    time.Time
+	log        *zap.Logger
+	component  *telemetry.Component
+	server     *grpc.Server
+	grpcHealth *health.Server
+	served     chan struct{} // closed when Serve has returned
+	listing    listing
+}
+
+// Address is where others reach the server.
+func (r *Running) Address() string { return r.address }
+
+// SetIncarnation tells others that a stream-writer has begun another log.
+func (r *Running) SetIncarnation(incarnation string) error {
+	return r.listing.setIncarnation(incarnation)
+}
+
+func (r *Running) member() discovery.Member {
+	return discovery.Member{
+		Role: r.endpoint.Role, Instance: r.host.config.Instance(), Address: r.address,
+		Zone: r.host.config.Zone, Incarnation: r.endpoint.Incarnation, Started: r.started,
+	}
+}
+
+func (r *Running) start(ctx context.Context) {
+	go r.serve()
+	r.grpcHealth.SetServingStatus("", healthv1.HealthCheckResponse_SERVING)
+	r.component.OK()
+	r.log.Info("serves gRPC", zap.String("address", r.address))
+	if !r.endpoint.Unlisted {
+		r.listing.begin(ctx, r.host.announcer, r.member(), r.log)
+	}
+}
+
+// serve ends the app with exit code 1 if the server ends by itself.
+func (r *Running) serve() {
+	defer close(r.served)
+	err := r.server.Serve(r.endpoint.Listener)
+	if err == nil || errors.Is(err, grpc.ErrServerStopped) {
+		return
+	}
+	r.component.Down(err.Error())
+	r.log.Error("gRPC server ended", zap.Error(err))
+	if err := r.host.shutdown.Shutdown(fx.ExitCode(1)); err != nil {
+		r.log.Error("cannot ask the program to stop", zap.Error(err))
+	}
+}

@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/discovery"
+)
+
+const (
+	// A start waits this long for etcd, so that as a rule a started program is
+	// one that others know; without etcd it goes on and is listed later.
+	listingWait = 3 * time.Second
+	// withdrawBudget bounds leaving discovery. Past it the lease runs out.
+	withdrawBudget = 2 * time.Second
+)
+
+// listing is a server's presence in discovery. Its goroutine lives from begin
+// until etcd has answered or withdraw.
+type listing struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu           sync.Mutex
+	member       discovery.Member
+	registration *discovery.Registration // nil until etcd has answered
+}
+
+func (l *listing) begin(ctx context.Context, a announcer, m discovery.Member, log *zap.Logger) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.cancel, l.done = cancel, make(chan struct{})
+	l.mu.Lock()
+	if l.member.Incarnation != "" {
+		m.Incarnation = l.member.Incarnation
+	}
+	l.member = m
+	l.mu.Unlock()
+	go l.register(run, a, m)
+	wait, stop := context.WithTimeout(ctx, listingWait)
+	defer stop()
+	select {
+	case <-l.done:
+	case <-wait.Done():
+		log.Warn("etcd does not answer: serving, but others cannot find this program yet; still trying")
+	}
+}
+
+func (l *listing) register(ctx context.Context, a announcer, m discovery.Member) {
+	defer close(l.done)
+	registration, err := a.Register(ctx, m)
+	if err != nil { // withdrawn before etcd answered
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.registration = registration
+	if l.member != m {
+		// It differs in its incarnation alone, so it is as good as m was.
+		_ = registration.Update(l.member)
+	}
+}
+
+// setIncarnation tells others of a stream-writer's new log.
+func (l *listing) setIncarnation(incarnation string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.member.Incarnation = incarnation
+	if l.registration == nil {
+		return nil
+	}
+	return l.registration.Update(l.member)
+}
+
+// withdraw ends the presence; it does nothing if there is none.
+func (l *listing) withdraw(ctx context.Context) error {
+	if l.cancel == nil {
+		return nil
+	}
+	l.cancel()
+	<-l.done
+	l.mu.Lock()
+	registration := l.registration
+	l.registration = nil
+	l.mu.Unlock()
+	if registration == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawBudget)
+	defer cancel()
+	return registration.Withdraw(ctx)
+}

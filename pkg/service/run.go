@@ -1,0 +1,145 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/dig"
+	"go.uber.org/fx"
+
+	"github.com/samsa-io/samsa/pkg/config"
+)
+
+// Exit codes of a program.
+const (
+	ExitOK     = 0
+	ExitFailed = 1 // it could not start, or a part of it failed
+	ExitUsage  = 2 // its configuration is wrong
+)
+
+// Program is a main: its configuration and what it is made of.
+type Program struct {
+	Name string // such as "stream-writer"
+	// Config is the platform's part, holding the defaults; loading fills it.
+	Config *Config
+	// Sections are all that the program knows, the platform's included; nil: just
+	// the platform's.
+	Sections []config.Section
+	// Module returns the program's modules. It is called once the configuration
+	// is loaded; Platform is added to it.
+	Module func() fx.Option
+}
+
+// Main runs a program until it is told to stop, and exits.
+func Main(p Program) {
+	os.Exit(p.Run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// Run is Main with its surroundings as arguments; it returns the exit code.
+func (p Program) Run(args, environ []string, stdout, stderr io.Writer) int {
+	loaded, err := config.Load(config.Options{
+		Program: p.Name, Sections: p.sections(), Foreign: Foreign(), Args: args, Environ: environ,
+	})
+	if errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprint(stdout, loaded.Usage())
+		return ExitOK
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return ExitUsage
+	}
+	if p.Config.Observability.ServiceName == "" {
+		p.Config.Observability.ServiceName = p.Name
+	}
+	return RunApp(func() *fx.App {
+		return fx.New(Platform(*p.Config, WithLoaded(loaded)), p.Module())
+	}, stderr)
+}
+
+func (p Program) sections() []config.Section {
+	if p.Sections != nil {
+		return p.Sections
+	}
+	return p.Config.Sections()
+}
+
+// RunApp runs an app until SIGINT, SIGTERM or fx.Shutdowner, stops it in order
+// and returns the exit code. A second signal, or one before there is anything to
+// stop, ends it at once.
+func RunApp(build func() *fx.App, stderr io.Writer) int {
+	app := buildApp(build)
+	if app == nil {
+		return ExitFailed
+	}
+	// From here on fx listens for signals: they show up in told.
+	told := app.Wait()
+	if code, started := startApp(app, told, stderr); !started {
+		return code
+	}
+	signaled := <-told
+	return max(signaled.ExitCode, stopApp(app, stderr))
+}
+
+// buildApp returns nil if a signal came before all was built.
+func buildApp(build func() *fx.App) *fx.App {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	built := make(chan *fx.App, 1)
+	go func() { built <- build() }()
+	select {
+	case app := <-built:
+		return app
+	case <-signals:
+		return nil
+	}
+}
+
+func startApp(app *fx.App, told <-chan fx.ShutdownSignal, stderr io.Writer) (code int, started bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- app.Start(ctx) }()
+	select {
+	case err := <-result:
+		return report(stderr, "could not start", err), err == nil
+	case signaled := <-told:
+		// Cancelling makes fx roll back what has started.
+		cancel()
+		if err := <-result; err != nil {
+			return signaled.ExitCode, false
+		}
+		return max(signaled.ExitCode, stopApp(app, stderr)), false
+	}
+}
+
+func stopApp(app *fx.App, stderr io.Writer) int {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	ctx, cancel := context.WithTimeout(context.Background(), app.StopTimeout())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- app.Stop(ctx) }()
+	select {
+	case err := <-result:
+		return report(stderr, "did not stop cleanly", err)
+	case <-again:
+		fmt.Fprintln(stderr, "told twice: ending at once")
+		return ExitFailed
+	}
+}
+
+func report(stderr io.Writer, what string, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", what, dig.RootCause(err))
+	return ExitFailed
+}

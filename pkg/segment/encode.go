@@ -1,19 +1,15 @@
 package segment
 
-import (
-	"encoding/binary"
-	"fmt"
-)
-
-func bigEndian(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
+import "fmt"
 
 // Encode makes the object. The same segment always gives the same bytes.
 func (s *Segment) Encode() []byte {
 	p := s.planned()
-	e := blockEncoder{batches: s.Batches, order: p.order, compressor: compressors.Get().(*compressor)}
+	e := blockEncoder{batches: s.Batches, compressor: compressors.Get().(*compressor)}
 	defer compressors.Put(e.compressor)
 	e.out = appendPrefix(make([]byte, 0, s.estimate()), KindSegment)
 	for i := range p.sections {
+		e.order = p.groups[i].batches
 		for j := range p.sections[i].Streams {
 			e.stream(&p.sections[i].Streams[j])
 		}
@@ -35,7 +31,7 @@ func (s *Segment) estimate() int {
 // blockEncoder writes the blocks of a segment.
 type blockEncoder struct {
 	batches    []Batch
-	order      []place // of the batches not yet written
+	order      []place // of the group's batches not yet written
 	compressor *compressor
 	fields     [blockFields]byte
 	out        []byte

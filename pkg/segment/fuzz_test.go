@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,7 @@ func FuzzDecodeTrailer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= TrailerSize {
+			b = slices.Clone(b)
 			reseal(b)
 		}
 		trailer, err := DecodeTrailer(b)
@@ -125,6 +127,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
 		if len(b) >= envelopeSize {
+			b = slices.Clone(b)
 			reseal(b)
 		}
 		payload, err := DecodeEnvelope(Kind(kind), b)

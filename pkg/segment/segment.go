@@ -2,6 +2,7 @@ package segment
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -101,20 +102,13 @@ func (s *Segment) planned() *plan {
 	return s.plan
 }
 
-// plan is a segment's order.
+// plan is a segment's order. Section i holds the content of group i.
 type plan struct {
 	sections []Section
-	order    []place // of the batches
+	groups   []group
 }
 
-// place sorts batches without touching them: by part, by stream (as two numbers,
-// which compare faster than bytes), and as they arrived.
-type place struct {
-	part
-	index     uint32
-	high, low uint64
-}
-
+// part is one owner's part of a shard's chain.
 type part struct {
 	shard stream.Shard
 	epoch stream.Epoch
@@ -127,10 +121,23 @@ func (p part) compare(q part) int {
 	return cmp.Compare(p.epoch, q.epoch)
 }
 
+// group is what a segment has of one part.
+type group struct {
+	part
+	count   int     // of batches
+	batches []place // by stream
+	entries []Entry // in order of arrival
+}
+
+// place sorts batches without touching them: by stream (as two numbers, which
+// compare faster than bytes), then as they arrived.
+type place struct {
+	high, low uint64
+	index     uint32
+}
+
 func (p place) compare(q place) int {
 	switch {
-	case p.part != q.part:
-		return p.part.compare(q.part)
 	case p.high != q.high:
 		return cmp.Compare(p.high, q.high)
 	case p.low != q.low:
@@ -139,21 +146,56 @@ func (p place) compare(q place) int {
 	return cmp.Compare(p.index, q.index)
 }
 
-func (p place) sameStream(q place) bool {
-	return p.part == q.part && p.high == q.high && p.low == q.low
+func (p place) sameStream(q place) bool { return p.high == q.high && p.low == q.low }
+
+// grouper deals batches and entries out by part first: sorting many small groups
+// is several times faster than sorting 20,000 batches at once.
+type grouper struct {
+	groups []group
+	index  map[part]uint32
 }
 
-func sortBatches(batches []Batch) []place {
-	order := make([]place, len(batches))
-	for i := range batches {
-		b := &batches[i]
-		order[i] = place{
-			part: part{b.Shard, b.Epoch}, index: uint32(i),
-			high: bigEndian(b.Stream[:8]), low: bigEndian(b.Stream[8:]),
-		}
+func (g *grouper) of(p part) uint32 {
+	i, ok := g.index[p]
+	if !ok {
+		i = uint32(len(g.groups))
+		g.index[p] = i
+		g.groups = append(g.groups, group{part: p})
 	}
-	slices.SortFunc(order, place.compare)
-	return order
+	return i
+}
+
+func groupsOf(s *Segment) []group {
+	g := &grouper{index: make(map[part]uint32)}
+	g.dealBatches(s.Batches)
+	for _, e := range s.Entries {
+		to := &g.groups[g.of(e.part())]
+		to.entries = append(to.entries, e.stored())
+	}
+	for i := range g.groups {
+		slices.SortFunc(g.groups[i].batches, place.compare)
+	}
+	slices.SortFunc(g.groups, func(a, b group) int { return a.part.compare(b.part) })
+	return g.groups
+}
+
+func (g *grouper) dealBatches(batches []Batch) {
+	into := make([]uint32, len(batches))
+	for i := range batches {
+		into[i] = g.of(part{batches[i].Shard, batches[i].Epoch})
+		g.groups[into[i]].count++
+	}
+	places := make([]place, len(batches))
+	for i := range g.groups {
+		to := &g.groups[i]
+		to.batches, places = places[:0:to.count], places[to.count:]
+	}
+	for i := range batches {
+		to, id := &g.groups[into[i]], &batches[i].Stream
+		to.batches = append(to.batches, place{
+			high: binary.BigEndian.Uint64(id[:8]), low: binary.BigEndian.Uint64(id[8:]), index: uint32(i),
+		})
+	}
 }
 
 // planner builds a plan. Everything of a kind stands in one array, of which
@@ -167,63 +209,30 @@ type planner struct {
 }
 
 func newPlan(s *Segment) *plan {
-	p := &plan{order: sortBatches(s.Batches)}
-	entries := make([]Entry, len(s.Entries))
-	for i, e := range s.Entries {
-		entries[i] = e.stored()
-	}
-	slices.SortStableFunc(entries, func(a, b Entry) int { return a.part().compare(b.part()) })
-
-	b := newPlanner(s.Batches, p.order)
-	order := p.order
-	for _, part := range parts(order, entries) {
-		section := Section{Shard: part.shard, Epoch: part.epoch}
-		n := countWhile(entries, func(e Entry) bool { return e.part() == part })
-		if n > 0 {
-			section.Entries, entries = entries[:n:n], entries[n:]
-		}
-		n = countWhile(order, func(o place) bool { return o.part == part })
-		section.Streams, order = b.summaries(order[:n]), order[n:]
-		p.sections = append(p.sections, section)
+	p := &plan{groups: groupsOf(s)}
+	b := newPlanner(s.Batches, p.groups)
+	p.sections = items[Section](len(p.groups))
+	for i, g := range p.groups {
+		p.sections[i] = Section{Shard: g.shard, Epoch: g.epoch, Entries: g.entries, Streams: b.summaries(g.batches)}
 	}
 	return p
 }
 
 func (e *Entry) part() part { return part{e.Shard, e.Epoch} }
 
-// parts lists those of the batches and of the entries, in order.
-func parts(order []place, entries []Entry) []part {
-	var all []part
-	for i, o := range order {
-		if i == 0 || order[i-1].part != o.part {
-			all = append(all, o.part)
-		}
-	}
-	for i := range entries {
-		all = append(all, entries[i].part())
-	}
-	slices.SortFunc(all, part.compare)
-	return slices.Compact(all)
-}
-
-func countWhile[T any](list []T, holds func(T) bool) int {
-	for i, v := range list {
-		if !holds(v) {
-			return i
-		}
-	}
-	return len(list)
-}
-
-func newPlanner(batches []Batch, order []place) *planner {
+func newPlanner(batches []Batch, groups []group) *planner {
 	streams, producers, bytes := 0, 0, 0
-	for i, o := range order {
-		if i == 0 || !o.sameStream(order[i-1]) {
-			streams++
+	for i := range groups {
+		order := groups[i].batches
+		for j := range order {
+			if j == 0 || !order[j].sameStream(order[j-1]) {
+				streams++
+			}
 		}
-		b := &batches[o.index]
-		bytes += len(b.Payload)
-		if b.ProducerID != "" {
+	}
+	for i := range batches {
+		bytes += len(batches[i].Payload)
+		if batches[i].ProducerID != "" {
 			producers++
 		}
 	}
@@ -239,7 +248,10 @@ func newPlanner(batches []Batch, order []place) *planner {
 func (p *planner) summaries(order []place) []Summary {
 	start := len(p.streams)
 	for len(order) > 0 {
-		n := countWhile(order, order[0].sameStream)
+		n := 1
+		for n < len(order) && order[n].sameStream(order[0]) {
+			n++
+		}
 		p.streams = append(p.streams, p.summary(order[:n]))
 		order = order[n:]
 	}

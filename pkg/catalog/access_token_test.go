@@ -32,7 +32,7 @@ func TestVerifyAccessToken_KnowsWhatWasIssued(t *testing.T) {
 	c, published := newCatalog(t)
 	expiry := time.Now().Add(time.Hour).Truncate(time.Second)
 	secret := issue(t, c, catalog.AccessToken{ID: "ci/ü", ExpiresAt: expiry, AutoPrefix: true, Scope: scope()})
-	require.Equal(t, []catalog.Change{{AccessTokenID: "ci/ü"}}, published.take())
+	require.Equal(t, []change{{accessTokenID: "ci/ü"}}, published.take())
 
 	token, err := c.VerifyAccessToken(t.Context(), secret)
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestRevokeAccessToken_ReturnsWhatItWas(t *testing.T) {
 	token, err := c.RevokeAccessToken(t.Context(), "a")
 	require.NoError(t, err)
 	require.True(t, proto.Equal(scope(), token.Scope))
-	require.Equal(t, []catalog.Change{{AccessTokenID: "a"}}, published.take())
+	require.Equal(t, []change{{accessTokenID: "a"}}, published.take())
 }
 
 func TestListAccessTokens_Pages(t *testing.T) {

@@ -33,7 +33,7 @@ func TestCreateBucket_KeepsWhatIsSetAndWhatIsNot(t *testing.T) {
 	got, err := c.GetBucket(t.Context(), "logs")
 	require.NoError(t, err)
 	require.Equal(t, created, got)
-	require.Equal(t, []catalog.Change{{Bucket: "logs"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs"}}, published.take())
 }
 
 func TestCreateBucket_RefusesNameInUse(t *testing.T) {
@@ -79,7 +79,7 @@ func TestReconfigureBucket_ChangesSettings(t *testing.T) {
 	got, err := c.GetBucket(t.Context(), "logs")
 	require.NoError(t, err)
 	require.Equal(t, changed, got)
-	require.Equal(t, []catalog.Change{{Bucket: "logs"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs"}}, published.take())
 
 	_, err = c.ReconfigureBucket(t.Context(), "nothing", func(s settings.Bucket) settings.Bucket { return s })
 	requireObject(t, err, catalog.ErrNotFound, catalog.ObjectBucket, "nothing")
@@ -172,7 +172,7 @@ func TestBucketDeletion_EndsNameThenFreesIt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, catalog.StateDeleting, marked.State)
 	require.NotZero(t, marked.DeletedAt)
-	require.Equal(t, []catalog.Change{{Bucket: "logs"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs"}}, published.take())
 
 	for what, call := range map[string]func() error{
 		"get":         func() error { _, err := c.GetBucket(t.Context(), "logs"); return err },

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"go.uber.org/zap"
@@ -55,17 +56,9 @@ type Stream struct {
 	DeletedAt      time.Time // when its deletion began; zero: not yet
 }
 
-// Change names what has changed: a bucket, a stream with its bucket, or an
-// access token.
-type Change struct {
-	Bucket        string
-	Stream        string
-	AccessTokenID string
-}
-
 // Publisher tells everybody's caches what has changed.
 type Publisher interface {
-	PublishCatalogChange(ctx context.Context, change Change) error
+	PublishCatalogChange(ctx context.Context, change *clusterv1.CatalogChange) error
 }
 
 // Options are the parts of a Catalog that may be left out.
@@ -100,7 +93,7 @@ func New(pool *pgxpool.Pool, o Options) *Catalog {
 }
 
 // changed tells the others. It is only a hint: caches also age.
-func (c *Catalog) changed(ctx context.Context, change Change) {
+func (c *Catalog) changed(ctx context.Context, change *clusterv1.CatalogChange) {
 	if c.publish == nil {
 		return
 	}
@@ -112,20 +105,20 @@ func (c *Catalog) changed(ctx context.Context, change Change) {
 	if err := c.publish.PublishCatalogChange(ctx, change); err != nil {
 		c.log.Warn("a catalog change was not announced; caches show it later",
 			zap.String("bucket", change.Bucket), zap.String("stream", change.Stream),
-			zap.String("access_token_id", change.AccessTokenID), zap.Error(err))
+			zap.String("access_token_id", change.AccessTokenId), zap.Error(err))
 	}
 }
 
 func (c *Catalog) bucketChanged(ctx context.Context, name string) {
-	c.changed(ctx, Change{Bucket: name})
+	c.changed(ctx, &clusterv1.CatalogChange{Bucket: name})
 }
 
 func (c *Catalog) streamChanged(ctx context.Context, name stream.Name) {
-	c.changed(ctx, Change{Bucket: name.Bucket, Stream: name.Stream})
+	c.changed(ctx, &clusterv1.CatalogChange{Bucket: name.Bucket, Stream: name.Stream})
 }
 
 func (c *Catalog) accessTokenChanged(ctx context.Context, id string) {
-	c.changed(ctx, Change{AccessTokenID: id})
+	c.changed(ctx, &clusterv1.CatalogChange{AccessTokenId: id})
 }
 
 // attempts is how often a transaction is tried that collides with others or

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
@@ -24,21 +25,24 @@ func newCatalog(t *testing.T) (*catalog.Catalog, *recorder) {
 	return catalogtest.New(t, catalog.Options{Publisher: r}), r
 }
 
+// change is a CatalogChange that compares.
+type change struct{ bucket, stream, accessTokenID string }
+
 // recorder keeps what is published.
 type recorder struct {
 	mu      sync.Mutex
-	changes []catalog.Change
+	changes []change
 	err     error
 }
 
-func (r *recorder) PublishCatalogChange(_ context.Context, c catalog.Change) error {
+func (r *recorder) PublishCatalogChange(_ context.Context, c *clusterv1.CatalogChange) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changes = append(r.changes, c)
+	r.changes = append(r.changes, change{c.Bucket, c.Stream, c.AccessTokenId})
 	return r.err
 }
 
-func (r *recorder) take() []catalog.Change {
+func (r *recorder) take() []change {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	changes := r.changes

@@ -3,9 +3,11 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/samsa-io/samsa/pkg/catalog/settings"
 )
 
 // MaxPage is how many names a list holds at most.
@@ -16,6 +18,17 @@ type Page struct {
 	Prefix     string // taken literally
 	StartAfter string // names up to and including it are left out
 	Limit      uint64 // 0 or more than MaxPage: MaxPage
+}
+
+// Check refuses what no name can hold, and Postgres can't compare with. The error
+// is a *settings.InvalidError.
+func (p Page) Check() error {
+	for field, text := range map[string]string{"prefix": p.Prefix, "start_after": p.StartAfter} {
+		if strings.ContainsRune(text, 0) || !utf8.ValidString(text) {
+			return &settings.InvalidError{Field: field, Problem: fmt.Sprintf("%.100q: want UTF-8 without NUL", text)}
+		}
+	}
+	return nil
 }
 
 func (p Page) limit() int {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/samsa-io/samsa/pkg/catalog/settings"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -22,4 +23,13 @@ func TestPrefixEnd_LiesRightBehindAllThatBeginWithThePrefix(t *testing.T) {
 		inRange := name >= prefix && (end == "" || name < end)
 		require.Equal(t, strings.HasPrefix(name, prefix), inRange, "%q %q %q", prefix, name, end)
 	})
+}
+
+func TestPageCheck_RefusesWhatNoNameHolds(t *testing.T) {
+	require.NoError(t, Page{Prefix: "ä%_", StartAfter: "x"}.Check())
+	for field, page := range map[string]Page{"prefix": {Prefix: "a\x00"}, "start_after": {StartAfter: "\xff"}} {
+		var invalid *settings.InvalidError
+		require.ErrorAs(t, page.Check(), &invalid)
+		require.Equal(t, field, invalid.Field)
+	}
 }

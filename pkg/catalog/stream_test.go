@@ -36,7 +36,7 @@ func TestCreateStream_ResolvesRequestThenBucketThenSystem(t *testing.T) {
 	require.Equal(t, b.ID, s.BucketID)
 	require.Equal(t, named("logs", "a/b"), s.Name)
 	require.EqualValues(t, 1, s.ConfigVersion)
-	require.Equal(t, []catalog.Change{{Bucket: "logs", Stream: "a/b"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs", stream: "a/b"}}, published.take())
 
 	// A default that changes later does not touch it.
 	_, err = c.ReconfigureBucket(t.Context(), "logs", func(settings.Bucket) settings.Bucket { return settings.Bucket{} })
@@ -179,7 +179,7 @@ func TestReconfigureStream_CountsVersionsUntilApplied(t *testing.T) {
 	require.Equal(t, created.ID, changed.ID)
 	require.EqualValues(t, 60, changed.Config.RetentionSeconds)
 	require.EqualValues(t, 2, changed.ConfigVersion)
-	require.Equal(t, []catalog.Change{{Bucket: "logs", Stream: "a"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs", stream: "a"}}, published.take())
 
 	claimed, err := c.ClaimStreams(t.Context(), 10, 0)
 	require.NoError(t, err)
@@ -240,7 +240,7 @@ func TestStreamDeletion_EndsNameThenFreesIt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first.ID, marked.ID)
 	require.NotZero(t, marked.DeletedAt)
-	require.Equal(t, []catalog.Change{{Bucket: "logs", Stream: "a"}}, published.take())
+	require.Equal(t, []change{{bucket: "logs", stream: "a"}}, published.take())
 
 	for _, call := range []func() error{
 		func() error { _, _, err := c.LookupStream(t.Context(), first.Name); return err },

@@ -538,8 +538,9 @@ type LocateResponse struct {
 	LastTimestamp uint64 `protobuf:"varint,7,opt,name=last_timestamp,json=lastTimestamp,proto3" json:"last_timestamp,omitempty"`
 	// The millisecond of the last seq_id.
 	LastIdMillis uint64 `protobuf:"varint,8,opt,name=last_id_millis,json=lastIdMillis,proto3" json:"last_id_millis,omitempty"`
-	// Where to start, never below trim_seq_num and possibly past the tail. Absent
-	// if the start is a timestamp and the answer lies below index_seq_num.
+	// Where to start, never below trim_seq_num and possibly past the tail. For a
+	// timestamp it is the first record of the block that holds the one looked for,
+	// so earlier ones are to be skipped; absent if that lies below index_seq_num.
 	StartSeqNum *uint64 `protobuf:"varint,9,opt,name=start_seq_num,json=startSeqNum,proto3,oneof" json:"start_seq_num,omitempty"`
 	// The owner's memory knows the blocks of records from here to the tail; older
 	// ones are found through the chunk index and the footers.

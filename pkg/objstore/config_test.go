@@ -1,0 +1,31 @@
+package objstore_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsa-io/samsa/pkg/objstore"
+)
+
+func TestConfig_DefaultIsValid(t *testing.T) { require.NoError(t, objstore.Default().Validate()) }
+
+func TestConfig_Validate(t *testing.T) {
+	for _, url := range []string{"mem://", "file:///var/lib/samsa", "s3://bucket", "s3://bucket/", "s3://bucket/a/prefix/"} {
+		require.NoError(t, objstore.Config{URL: url}.Validate(), url)
+	}
+	for _, url := range []string{"", "bucket", "http://host/bucket", "file://", "file:///", "file://folder", "file:///..", "s3://", "s3:///prefix", "s3://key:secret@bucket", "s3://b/../c"} {
+		err := objstore.Config{URL: url}.Validate()
+		require.ErrorContains(t, err, "storage.url = ", url)
+		_, err = objstore.Open(t.Context(), objstore.Config{URL: url})
+		require.Error(t, err)
+	}
+}
+
+func TestConfig_NamesAllProblemsAtOnce(t *testing.T) {
+	err := objstore.Config{URL: "s3://bucket", S3: objstore.S3Config{Endpoint: "localhost:7070", SecretAccessKey: "hunter2"}}.Validate()
+	require.ErrorContains(t, err, `storage.s3.endpoint = "localhost:7070"`)
+	require.ErrorContains(t, err, `storage.s3.access_key_id = ""`)
+	require.NotContains(t, err.Error(), "hunter2")
+	require.ErrorContains(t, objstore.Config{URL: "nfs://host"}.Validate(), "give s3://bucket/prefix, file:///folder or mem://")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,6 +27,9 @@ type exchange struct {
 
 	name stream.Name // of the calls that are about one stream
 	call *call       // the attempt that a backend has begun to answer
+
+	sending sync.Mutex // held to send to the backend or to end that
+	drained bool       // nothing more is sent; guarded by sending
 }
 
 // run finds a backend that answers and carries its answers to the client.
@@ -38,10 +42,38 @@ func (x *exchange) run() error {
 	}
 	defer x.call.cancel()
 	x.first.Free()
-	if err := x.forward(); err != nil {
+	defer x.endWithProxy()()
+	err := x.forward()
+	if x.isDrained() && (err == nil || !x.method.ClientStreams) {
+		return unavailable("the router is stopping: go on with another").Err()
+	}
+	if err != nil {
 		return x.clientError(err)
 	}
 	return nil
+}
+
+// endWithProxy ends a session when the proxy drains.
+func (x *exchange) endWithProxy() (stop func() bool) {
+	if !x.method.ClientStreams && !x.method.ServerStreams {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(x.proxy.live, func() {
+		x.sending.Lock()
+		defer x.sending.Unlock()
+		x.drained = true
+		if x.method.ClientStreams {
+			_ = x.call.stream.CloseSend() // the backend acknowledges what it has
+			return
+		}
+		x.call.cancel()
+	})
+}
+
+func (x *exchange) isDrained() bool {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	return x.drained
 }
 
 func (x *exchange) pickName() error {
@@ -211,20 +243,37 @@ func (x *exchange) upload() {
 	for {
 		var frame rpc.Frame
 		err := x.client.RecvMsg(&frame)
-		if errors.Is(err, io.EOF) {
-			_ = x.call.stream.CloseSend()
-			return
+		if err == nil {
+			err = x.sendOn(&frame)
+			frame.Free()
+			if err != nil {
+				return // download meets the reason
+			}
+			continue
 		}
-		if err != nil {
+		if !errors.Is(err, io.EOF) || x.closeSend() != nil {
 			x.call.cancel()
-			return
 		}
-		err = x.call.stream.SendMsg(&frame)
-		frame.Free()
-		if err != nil {
-			return // download meets the reason
-		}
+		return
 	}
+}
+
+func (x *exchange) sendOn(frame *rpc.Frame) error {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	if x.drained {
+		return io.EOF
+	}
+	return x.call.stream.SendMsg(frame)
+}
+
+func (x *exchange) closeSend() error {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	if x.drained {
+		return nil
+	}
+	return x.call.stream.CloseSend()
 }
 
 // download carries the backend's messages, beginning with the one at hand.

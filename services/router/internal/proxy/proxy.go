@@ -7,10 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
@@ -56,27 +56,58 @@ type Proxy struct {
 	table    route.Table
 	backends Backends
 	config   Config
-	log      *zap.Logger
+	// live ends when the sessions are to end.
+	live  context.Context
+	drain context.CancelFunc
 	// uploads are the goroutines that carry client messages to backends. Each ends
 	// with its client's stream, which the server closes after the handler returns.
 	uploads sync.WaitGroup
 }
 
 // New makes a proxy for the methods in table.
-func New(table route.Table, backends Backends, config Config, log *zap.Logger) *Proxy {
-	return &Proxy{table: table, backends: backends, config: config, log: log}
+func New(table route.Table, backends Backends, config Config) *Proxy {
+	p := &Proxy{table: table, backends: backends, config: config}
+	p.live, p.drain = context.WithCancel(context.Background())
+	return p
 }
+
+// Register makes the server forward the methods of the services. It must use
+// rpc.FrameCodec, which passes frames as they are. Reflection and metrics see the
+// services as if they were served here.
+func (p *Proxy) Register(server grpc.ServiceRegistrar, services ...protoreflect.ServiceDescriptor) {
+	for _, service := range services {
+		desc := &grpc.ServiceDesc{
+			ServiceName: string(service.FullName()),
+			HandlerType: (*any)(nil),
+			Metadata:    service.ParentFile().Path(),
+		}
+		for i := range service.Methods().Len() {
+			method := service.Methods().Get(i)
+			desc.Streams = append(desc.Streams, grpc.StreamDesc{
+				StreamName: string(method.Name()),
+				Handler:    p.handle,
+				// grpc-go calls no stream interceptor for a method that streams
+				// neither way. On the wire there is no difference.
+				ClientStreams: true, ServerStreams: true,
+			})
+		}
+		server.RegisterService(desc, nil)
+	}
+}
+
+// Drain ends the sessions, each with a hint to try again: those that read at
+// once, those that append when what they have sent on is acknowledged. What is
+// one request and one answer goes on.
+func (p *Proxy) Drain() { p.drain() }
 
 // Wait returns once no call is left; call it after the gRPC server has stopped.
 func (p *Proxy) Wait() { p.uploads.Wait() }
 
-// Handler serves the calls that the gRPC server has no service for. The server
-// must use the codec of package rpc, which passes frames as they are.
-func (p *Proxy) Handler(_ any, client grpc.ServerStream) error {
+func (p *Proxy) handle(_ any, client grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(client)
 	method, ok := p.table[name]
-	if !ok {
-		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "no such method: %s", name).Under(codes.Unimplemented)
+	if !ok { // not of the services that the table was made from
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR, "no route for %s", name)
 	}
 	first := &rpc.Frame{}
 	if err := client.RecvMsg(first); err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"go.uber.org/zap/zaptest"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -40,6 +39,7 @@ type rig struct {
 	inproc *rpc.Inproc
 	dialer *rpc.Dialer
 	client *grpc.ClientConn
+	proxy  *proxy.Proxy
 }
 
 func newRig(t *testing.T) *rig {
@@ -53,8 +53,10 @@ func newRig(t *testing.T) *rig {
 	table, err := route.NewTable(route.Services()...)
 	require.NoError(t, err)
 	config := proxy.Config{ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond}
-	p := proxy.New(table, r, config, zaptest.NewLogger(t))
-	s := rpc.NewServer(rpc.ServerConfig{}, server.Options(p)...)
+	p := proxy.New(table, r, config)
+	r.proxy = p
+	s := rpc.NewServer(rpc.ServerConfig{}, server.Options()...)
+	server.Register(s, p)
 	listener, err := inproc.Listen("router")
 	require.NoError(t, err)
 	served := make(chan error, 1)
@@ -412,6 +414,59 @@ func TestCancellation_ReachesTheBackend(t *testing.T) {
 	require.NoError(t, err)
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func TestDrain_EndsSessionsWithAHintAfterTheirAcks(t *testing.T) {
+	r := newRig(t)
+	forwarded := make(chan struct{}, 2)
+	drained := make(chan struct{})
+	r.add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
+		if err := ss.SendHeader(nil); err != nil {
+			return err
+		}
+		for range 2 {
+			if _, err := ss.Recv(); err != nil {
+				return err
+			}
+			forwarded <- struct{}{}
+		}
+		_, err := ss.Recv()
+		if !errors.Is(err, io.EOF) {
+			return fmt.Errorf("want a half-close, got %w", err)
+		}
+		close(drained)
+		_ = ss.Send(&samsav1.AppendSessionResponse{})
+		return ss.Send(&samsav1.AppendSessionResponse{})
+	}})
+	r.add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+		_ = ss.Send(&samsav1.ReadSessionResponse{})
+		<-ss.Context().Done()
+		return ss.Context().Err()
+	}})
+	reading, err := r.streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
+	require.NoError(t, err)
+	_, err = reading.Recv()
+	require.NoError(t, err)
+	appending, err := r.streams().AppendSession(t.Context())
+	require.NoError(t, err)
+	for i := range uint64(2) {
+		require.NoError(t, appending.Send(sessionRequest(i)))
+		<-forwarded
+	}
+
+	r.proxy.Drain()
+
+	_, err = reading.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
+	require.True(t, hasRetryInfo(err))
+	<-drained
+	for range 2 {
+		_, err = appending.Recv()
+		require.NoError(t, err)
+	}
+	_, err = appending.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
+	require.True(t, hasRetryInfo(err))
 }
 
 // A backend that stops taking messages stops the client before much piles up.

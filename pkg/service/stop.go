@@ -10,7 +10,7 @@ import (
 
 // StopTimeout bounds the whole stop of an app. Every step of it has a smaller
 // budget.
-const StopTimeout = 45 * time.Second
+const StopTimeout = 60 * time.Second
 
 // stop ends a server in the order that the package's documentation gives. It has
 // no error to return: what could not end in time is cut off.

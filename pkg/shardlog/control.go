@@ -46,7 +46,7 @@ func (s *shard) show(q Inspect, id stream.ID) {
 
 func (s *shard) view(st *segment.StreamState) View {
 	return View{
-		ID: st.ID, Shard: s.id, Epoch: s.entry.Epoch, Config: st.Config,
+		ID: st.ID, Shard: s.id, Epoch: s.entry.Epoch, Log: s.entry.Owner, Config: st.Config,
 		Trim: st.Trim, Tail: st.Tail, LastTime: st.LastTimestamp, LastIDMillis: st.LastIDMillis,
 	}
 }

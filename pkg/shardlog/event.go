@@ -31,6 +31,10 @@ const (
 	Fatal  // the store says that it can't be trusted any more
 )
 
+func (o Outcome) String() string {
+	return [...]string{"", "created", "exists", "conflict", "found", "absent", "failed", "fatal"}[o]
+}
+
 // Put asks to create Key if it is absent. Body makes the object; it is safe to
 // call anywhere and gives the same bytes each time.
 type Put struct {
@@ -70,10 +74,12 @@ const (
 	ForRead
 )
 
-// AskOwner asks the owner that Entry names to hand the shard over.
+// AskOwner asks the owner that Entry names to hand the shard over. If the move is
+// only Planned an owner that does not answer keeps it, else it counts as gone.
 type AskOwner struct {
-	Op    OpID
-	Entry segment.ChainEntry
+	Op      OpID
+	Entry   segment.ChainEntry
+	Planned bool
 }
 
 // Reply answers the request that carried Tag.
@@ -195,11 +201,16 @@ type AskDone struct {
 // Tick says that time has passed.
 type Tick struct{}
 
+// Stop ends the incarnation at once. What is not durable yet may become so.
+type Stop struct{}
+
 // Take asks to own a shard. The reply carries the head of its chain: this
 // incarnation's entry, or that of an owner that keeps it.
 type Take struct {
 	Tag   any
 	Shard stream.Shard
+	// Planned: the owner is believed to live; don't end it if it is slow.
+	Planned bool
 }
 
 // HandOver asks to let a shard go; the reply says where this incarnation's part
@@ -257,6 +268,7 @@ func (HeadDone) event()        {}
 func (LookupDone) event()      {}
 func (AskDone) event()         {}
 func (Tick) event()            {}
+func (Stop) event()            {}
 func (Take) event()            {}
 func (HandOver) event()        {}
 func (Inspect) event()         {}
@@ -322,6 +334,7 @@ type View struct {
 	ID           stream.ID
 	Shard        stream.Shard
 	Epoch        stream.Epoch
+	Log          stream.Incarnation // the owner's
 	Config       stream.Config
 	Trim         stream.SeqNum
 	Tail         stream.SeqNum

@@ -124,11 +124,11 @@ func (s *shard) applyDurable(section *segment.Section, slot stream.Slot) {
 
 func (s *shard) abandon(err error) {
 	for _, e := range s.waiting {
-		s.w.fail(tagOf(e), err)
+		s.w.fail(TagOf(e), err)
 	}
 	for _, l := range s.lookups {
 		for _, e := range l.waiting {
-			s.w.fail(tagOf(e), err)
+			s.w.fail(TagOf(e), err)
 		}
 	}
 	for _, tag := range s.handTags {
@@ -143,8 +143,8 @@ func (s *shard) abandon(err error) {
 	}
 }
 
-// tagOf is the tag of a request.
-func tagOf(e Event) any {
+// TagOf is the tag of a request.
+func TagOf(e Event) any {
 	switch e := e.(type) {
 	case *Append:
 		return e.Tag

@@ -19,9 +19,10 @@ import (
 //
 // Nothing is served before the last put is resolved.
 type taker struct {
-	w    *Writer
-	s    *shard
-	tags []any
+	w       *Writer
+	s       *shard
+	tags    []any
+	planned bool
 
 	head      *segment.ChainEntry // nil: the chain is empty
 	end       stream.Slot         // of the head's part, exclusive
@@ -45,6 +46,7 @@ func (w *Writer) take(t Take) {
 		return
 	case s != nil && s.taker != nil:
 		s.taker.tags = append(s.taker.tags, t.Tag)
+		s.taker.planned = s.taker.planned && t.Planned
 		return
 	}
 	if s == nil {
@@ -52,7 +54,7 @@ func (w *Writer) take(t Take) {
 		w.addShard(s)
 	}
 	s.status = taking
-	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}}
+	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}, planned: t.Planned}
 	s.taker.start()
 }
 
@@ -96,7 +98,7 @@ func (t *taker) askOwner() {
 			t.w.seal(t.head.Owner, t.head.Window, t.foundEnd)
 		}
 	})
-	t.w.do(AskOwner{Op: op, Entry: *t.head})
+	t.w.do(AskOwner{Op: op, Entry: *t.head, Planned: t.planned})
 }
 
 // foundEnd knows where the head's part ends. At or below its start it is empty.

@@ -113,6 +113,8 @@ func (w *Writer) handle(e Event) {
 	case AskDone:
 		w.answer(e.Op, e)
 	case Tick:
+	case Stop:
+		w.die(ErrOutcomeUnknown)
 	default:
 		w.request(e)
 	}
@@ -197,7 +199,7 @@ func (w *Writer) refuse(e Event, err error) {
 	if a, ok := e.(*Append); ok && a.Session != nil {
 		a.Session.failed = true
 	}
-	w.fail(tagOf(e), err)
+	w.fail(TagOf(e), err)
 }
 
 // endFenced ends the incarnation after its log was sealed and every slot below

@@ -1,0 +1,118 @@
+package writer
+
+import (
+	"context"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/shardlog"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// A Call is a request under way.
+type Call struct {
+	done chan shardlog.Reply // holds the one answer
+	w    *Writer
+}
+
+func (c *Call) answer(r shardlog.Reply) {
+	select {
+	case c.done <- r:
+	default: // answered before
+	}
+}
+
+// Wait returns the answer. If ctx ends first the request may still take effect.
+func (c *Call) Wait(ctx context.Context) (shardlog.Reply, error) {
+	select {
+	case r := <-c.done:
+		return r, r.Err
+	case <-ctx.Done():
+		return shardlog.Reply{}, ctx.Err()
+	case <-c.w.stopped:
+	}
+	select {
+	case r := <-c.done:
+		return r, r.Err
+	default:
+		return shardlog.Reply{}, ErrStopped
+	}
+}
+
+// Append hands a batch over; calls made one after the other are taken in order.
+func (w *Writer) Append(ctx context.Context, a *shardlog.Append) (*Call, error) {
+	return w.start(ctx, func(tag *Call) shardlog.Event { a.Tag = tag; return a })
+}
+
+// Inspect tells where a stream stands.
+func (w *Writer) Inspect(ctx context.Context, q shardlog.Inspect) (shardlog.View, error) {
+	r, err := w.do(ctx, func(tag *Call) shardlog.Event { q.Tag = tag; return q })
+	return r.View, err
+}
+
+// Take makes this writer the owner of a shard, unless a living one keeps it, and
+// returns the head of the shard's chain.
+func (w *Writer) Take(ctx context.Context, shard stream.Shard, planned bool) (segment.ChainEntry, error) {
+	r, err := w.do(ctx, func(tag *Call) shardlog.Event {
+		return shardlog.Take{Tag: tag, Shard: shard, Planned: planned}
+	})
+	return r.Head, err
+}
+
+// HandOver lets a shard go and returns where this writer's part of it ends.
+func (w *Writer) HandOver(ctx context.Context, h shardlog.HandOver) (stream.Slot, error) {
+	r, err := w.do(ctx, func(tag *Call) shardlog.Event { h.Tag = tag; return h })
+	return r.End, err
+}
+
+// Configure brings a stream's configuration into effect.
+func (w *Writer) Configure(ctx context.Context, c shardlog.Configure) error {
+	_, err := w.do(ctx, func(tag *Call) shardlog.Event { c.Tag = tag; return c })
+	return err
+}
+
+// Tombstone ends a stream for good.
+func (w *Writer) Tombstone(ctx context.Context, t shardlog.Tombstone) error {
+	_, err := w.do(ctx, func(tag *Call) shardlog.Event { t.Tag = tag; return t })
+	return err
+}
+
+// TombstoneBucket ends a bucket's streams in one shard.
+func (w *Writer) TombstoneBucket(ctx context.Context, t shardlog.TombstoneBucket) error {
+	_, err := w.do(ctx, func(tag *Call) shardlog.Event { t.Tag = tag; return t })
+	return err
+}
+
+// Trim moves a stream's trim point.
+func (w *Writer) Trim(ctx context.Context, t shardlog.Trim) error {
+	_, err := w.do(ctx, func(tag *Call) shardlog.Event { t.Tag = tag; return t })
+	return err
+}
+
+func (w *Writer) do(ctx context.Context, request func(tag *Call) shardlog.Event) (shardlog.Reply, error) {
+	call, err := w.start(ctx, request)
+	if err != nil {
+		return shardlog.Reply{}, err
+	}
+	return call.Wait(ctx)
+}
+
+func (w *Writer) start(ctx context.Context, request func(tag *Call) shardlog.Event) (*Call, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	call := &Call{done: make(chan shardlog.Reply, 1), w: w}
+	select {
+	case w.requests <- request(call):
+		return call, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-w.stopped:
+		return nil, ErrStopped
+	}
+}
+
+// callOf is the call behind a request.
+func callOf(e shardlog.Event) *Call {
+	call, _ := shardlog.TagOf(e).(*Call)
+	return call
+}

@@ -1,0 +1,68 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// idle is a catalog in which there is nothing to do; it counts how often
+// somebody asks.
+type idle struct {
+	Catalog
+	asked int
+	err   error
+}
+
+func (c *idle) ClaimBuckets(context.Context, int, catalog.Hold) ([]catalog.Bucket, error) {
+	c.asked++
+	return nil, c.err
+}
+
+func (c *idle) RemoveExpiredAccessTokens(context.Context) (int, error) { return 0, nil }
+
+func TestPurger_LooksAtOnceWhenNudgedAndEverySoOften(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := new(idle)
+		core, logs := observer.New(zap.WarnLevel)
+		p := newPurger(c, ending{}, 0, zap.New(core))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			p.Run(ctx, time.Minute)
+		}()
+		synctest.Wait()
+		require.Equal(t, 1, c.asked)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 2, c.asked)
+		p.Nudge()
+		synctest.Wait()
+		require.Equal(t, 3, c.asked)
+
+		require.Zero(t, logs.Len())
+		c.err = errors.New("away")
+		p.Nudge()
+		synctest.Wait()
+		require.Equal(t, 1, logs.Len())
+		cancel()
+		<-done
+	})
+}
+
+func TestNudge_NeverWaits(t *testing.T) {
+	p := newPurger(new(idle), ending{}, 0, zap.NewNop())
+	for range 3 {
+		p.Nudge()
+	}
+}

@@ -8,10 +8,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"github.com/samsa-io/samsa/pkg/notify"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 )
 
@@ -69,6 +73,22 @@ func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logg
 	health.Watch("nats", func() error { return natsState(conn) })
 	lc.Append(fx.StopHook(conn.Close))
 	return conn, nil
+}
+
+// newBus carries the hints of this cluster alone, also on a NATS that others use.
+func newBus(lc fx.Lifecycle, conn *nats.Conn, cluster objstore.Cluster, reg prometheus.Registerer, log *zap.Logger) (*notify.Bus, error) {
+	bus, err := notify.New(conn, notify.Options{
+		Cluster: cluster.ID.String(), Log: log.Named("notify"), Registerer: reg, Propagator: rpc.Propagator(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StopHook(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return bus.Close(ctx)
+	}))
+	return bus, nil
 }
 
 func natsState(conn *nats.Conn) error {

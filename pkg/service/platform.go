@@ -44,7 +44,7 @@ type platform struct {
 // asks for it: *zap.Logger, *prometheus.Registry (also as Registerer and
 // Gatherer), trace.TracerProvider, *telemetry.Health, objstore.Store,
 // objstore.Cluster, *pgxpool.Pool, *catalog.Catalog, *Migration,
-// *clientv3.Client, *nats.Conn, *discovery.Registry, *rpc.Inproc, *rpc.Dialer,
+// *clientv3.Client, *nats.Conn, *notify.Bus, *discovery.Registry, *rpc.Inproc, *rpc.Dialer,
 // *Host. It runs the admin server and sets the app's time-outs.
 func Platform(c Config, options ...PlatformOption) fx.Option {
 	p := &platform{config: c}
@@ -63,7 +63,7 @@ func Platform(c Config, options ...PlatformOption) fx.Option {
 		fx.Provide(
 			p.logger, p.registry, p.tracer, telemetry.NewHealth, rpc.NewMetrics, rpc.NewInproc,
 			p.store, cluster, p.postgres, newCatalog, newMigration,
-			p.etcd, p.discovery, p.nats, newDialer, p.host,
+			p.etcd, p.discovery, p.nats, newBus, newDialer, p.host,
 		),
 		fx.Invoke(p.admin, p.announce),
 	)

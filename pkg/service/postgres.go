@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 )
@@ -117,8 +118,8 @@ func closePool(ctx context.Context, pool *pgxpool.Pool) error {
 	}
 }
 
-func newCatalog(pool *pgxpool.Pool, log *zap.Logger) *catalog.Catalog {
-	return catalog.New(pool, catalog.Options{Log: log.Named("catalog")})
+func newCatalog(pool *pgxpool.Pool, bus *notify.Bus, log *zap.Logger) *catalog.Catalog {
+	return catalog.New(pool, catalog.Options{Publisher: bus, Log: log.Named("catalog")})
 }
 
 // Migration brings the catalog's schema up to date and makes sure that it belongs

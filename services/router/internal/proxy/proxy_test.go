@@ -27,58 +27,9 @@ import (
 	"github.com/samsa-io/samsa/services/router/internal/proxy"
 	"github.com/samsa-io/samsa/services/router/internal/route"
 	"github.com/samsa-io/samsa/services/router/internal/routertest"
-	"github.com/samsa-io/samsa/services/router/internal/server"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// rig is a router between a client and fake services.
-type rig struct {
-	*routertest.Backends
-	t      *testing.T
-	inproc *rpc.Inproc
-	dialer *rpc.Dialer
-	client *grpc.ClientConn
-	proxy  *proxy.Proxy
-}
-
-func newRig(t *testing.T) *rig {
-	inproc := rpc.NewInproc()
-	r := &rig{
-		Backends: &routertest.Backends{Members: map[string][]*routertest.Service{}},
-		t:        t,
-		inproc:   inproc,
-		dialer:   rpc.NewDialer(rpc.DialerConfig{Inproc: inproc}),
-	}
-	table, err := route.NewTable(route.Services()...)
-	require.NoError(t, err)
-	config := proxy.Config{ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond}
-	p := proxy.New(table, r, config)
-	r.proxy = p
-	s := rpc.NewServer(rpc.ServerConfig{}, server.Options()...)
-	server.Register(s, p)
-	listener, err := inproc.Listen("router")
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(listener) }()
-	r.client, err = r.dialer.Conn("inproc:router")
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, r.dialer.Close())
-		s.Stop()
-		require.NoError(t, <-served)
-		p.Wait()
-	})
-	return r
-}
-
-func (r *rig) add(role string, s *routertest.Service) *routertest.Service {
-	s.Instance = fmt.Sprintf("%s-%d", role, len(r.Members[role]))
-	r.Members[role] = append(r.Members[role], s.Start(r.t, r.inproc, r.dialer))
-	return s
-}
-
-func (r *rig) streams() samsav1.StreamServiceClient { return samsav1.NewStreamServiceClient(r.client) }
 
 func answer(response any, err error) func(context.Context, string, any) (any, error) {
 	return func(context.Context, string, any) (any, error) { return response, err }
@@ -91,9 +42,9 @@ func appendRequest() *samsav1.AppendRequest {
 }
 
 func TestEveryMethod_ReachesTheServiceOfItsRule(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	for _, role := range []string{"account", "bucket", "stream-writer", "stream-reader"} {
-		r.add(role, &routertest.Service{
+		r.Add(role, &routertest.Service{
 			AnyUnary: func(_ context.Context, method string, _ any) (any, error) {
 				return nil, status.Error(codes.NotFound, role+method)
 			},
@@ -108,7 +59,7 @@ func TestEveryMethod_ReachesTheServiceOfItsRule(t *testing.T) {
 	table, err := route.NewTable(route.Services()...)
 	require.NoError(t, err)
 	for name, method := range table {
-		require.ErrorContains(t, callWithName(t, r.client, name), method.Role+name)
+		require.ErrorContains(t, callWithName(t, r.Client, name), method.Role+name)
 	}
 }
 
@@ -133,30 +84,30 @@ func callWithName(t *testing.T, client *grpc.ClientConn, name string) error {
 }
 
 func TestUnknownMethod_IsUnimplemented(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	for _, name := range []string{"/samsa.v1.StreamService/Rewind", "/samsa.internal.v1.WriterService/TakeShard", "/x/y"} {
-		err := r.client.Invoke(t.Context(), name, &samsav1.ReadRequest{}, &samsav1.ReadResponse{})
+		err := r.Client.Invoke(t.Context(), name, &samsav1.ReadRequest{}, &samsav1.ReadResponse{})
 		require.Equal(t, codes.Unimplemented, status.Code(err), name)
 	}
 }
 
 func TestMalformedRequest_IsInvalidArgumentAndReachesNobody(t *testing.T) {
-	r := newRig(t)
-	writer := r.add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{}, nil)})
+	r := routertest.New(t)
+	writer := r.Add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{}, nil)})
 
-	err := r.client.Invoke(t.Context(), samsav1.StreamService_Append_FullMethodName, rpc.NewFrame([]byte{0x0a, 9}), &rpc.Frame{}, grpc.ForceCodecV2(rpc.FrameCodec()))
+	err := r.Client.Invoke(t.Context(), samsav1.StreamService_Append_FullMethodName, rpc.NewFrame([]byte{0x0a, 9}), &rpc.Frame{}, grpc.ForceCodecV2(rpc.FrameCodec()))
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, code(err))
-	_, err = r.streams().Append(t.Context(), &samsav1.AppendRequest{Bucket: "logs", Stream: ".."})
+	_, err = r.Streams().Append(t.Context(), &samsav1.AppendRequest{Bucket: "logs", Stream: ".."})
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, code(err))
 	require.Equal(t, "stream", rpc.Detail(err).GetField())
 	require.Zero(t, writer.Calls.Load())
 }
 
 func TestMetadata_PassesBothWays(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	var seen metadata.MD
 	var deadline time.Time
-	r.add("bucket", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+	r.Add("bucket", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
 		seen, _ = metadata.FromIncomingContext(ctx)
 		deadline, _ = ctx.Deadline()
 		_ = grpc.SetHeader(ctx, metadata.Pairs("h", "1", rpc.RequestIDKey, "theirs"))
@@ -168,7 +119,7 @@ func TestMetadata_PassesBothWays(t *testing.T) {
 	ctx = metadata.AppendToOutgoingContext(ctx, "bucket", "logs", "x-request-id", "abc", "authorization", "Bearer s", "traceparent", "00-1", "k-bin", "\x00\xff")
 	var header, trailer metadata.MD
 
-	got, err := samsav1.NewBucketServiceClient(r.client).ListStreams(ctx, &samsav1.ListStreamsRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
+	got, err := samsav1.NewBucketServiceClient(r.Client).ListStreams(ctx, &samsav1.ListStreamsRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
 
 	require.NoError(t, err)
 	require.True(t, got.GetHasMore())
@@ -182,12 +133,12 @@ func TestMetadata_PassesBothWays(t *testing.T) {
 }
 
 func TestTypedErrors_PassUntouchedButForTheRequestID(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	refusal := rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "stale").With("fencing_token", "f")
 	refusal.RequestID = "r1"
-	r.add("stream-writer", &routertest.Service{AnyUnary: answer(nil, refusal)})
+	r.Add("stream-writer", &routertest.Service{AnyUnary: answer(nil, refusal)})
 
-	_, err := r.streams().Append(t.Context(), appendRequest())
+	_, err := r.Streams().Append(t.Context(), appendRequest())
 	require.True(t, proto.Equal(refusal.GRPCStatus().Proto(), status.Convert(err).Proto()), err)
 }
 
@@ -197,28 +148,28 @@ func TestAppend_FollowsRefusalsAndDeadWriters(t *testing.T) {
 		"unavailable":   {AnyUnary: answer(nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "full"))},
 	} {
 		t.Run(title, func(t *testing.T) {
-			r := newRig(t)
-			r.add("stream-writer", first)
-			r.add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{EndSeqNum: 7}, nil)})
-			got, err := r.streams().Append(t.Context(), appendRequest())
+			r := routertest.New(t)
+			r.Add("stream-writer", first)
+			r.Add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{EndSeqNum: 7}, nil)})
+			got, err := r.Streams().Append(t.Context(), appendRequest())
 			require.NoError(t, err)
 			require.EqualValues(t, 7, got.GetEndSeqNum())
 		})
 	}
 	t.Run("dead", func(t *testing.T) {
-		r := newRig(t)
-		r.add("stream-writer", &routertest.Service{}).Die()
-		r.add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{EndSeqNum: 7}, nil)})
-		_, err := r.streams().Append(t.Context(), appendRequest())
+		r := routertest.New(t)
+		r.Add("stream-writer", &routertest.Service{}).Die()
+		r.Add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{EndSeqNum: 7}, nil)})
+		_, err := r.Streams().Append(t.Context(), appendRequest())
 		require.NoError(t, err)
 	})
 }
 
 func TestNotOwner_NeverReachesTheClient(t *testing.T) {
-	r := newRig(t)
-	r.add("stream-writer", &routertest.Service{AnyUnary: answer(nil, routertest.NotOwner())})
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AnyUnary: answer(nil, routertest.NotOwner())})
 
-	_, err := r.streams().Append(t.Context(), appendRequest())
+	_, err := r.Streams().Append(t.Context(), appendRequest())
 	require.Equal(t, codes.Unavailable, status.Code(err))
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
 	require.False(t, proxy.IsNotOwner(err))
@@ -235,57 +186,57 @@ func hasRetryInfo(err error) bool {
 }
 
 func TestBrokenConnection_LeavesTheOutcomeOfAnAppendUnknown(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	var first *routertest.Service
-	first = r.add("stream-writer", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+	first = r.Add("stream-writer", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
 		first.Die()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}})
-	second := r.add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{}, nil)})
+	second := r.Add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.AppendResponse{}, nil)})
 
-	_, err := r.streams().Append(t.Context(), appendRequest())
+	_, err := r.Streams().Append(t.Context(), appendRequest())
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
 	require.Equal(t, codes.Unknown, status.Code(err))
 	require.Zero(t, second.Calls.Load(), "the append was sent twice")
 }
 
 func TestBrokenConnection_IsRepairedForReads(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	var first *routertest.Service
-	first = r.add("stream-reader", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+	first = r.Add("stream-reader", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
 		first.Die()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}})
 	request := &samsav1.ReadRequest{Bucket: "logs", Stream: "a"}
 
-	_, err := r.streams().Read(t.Context(), request)
+	_, err := r.Streams().Read(t.Context(), request)
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
 	require.True(t, hasRetryInfo(err))
 
-	r.add("stream-reader", &routertest.Service{AnyUnary: answer(&samsav1.ReadResponse{NextSeqNum: 9}, nil)})
-	got, err := r.streams().Read(t.Context(), request)
+	r.Add("stream-reader", &routertest.Service{AnyUnary: answer(&samsav1.ReadResponse{NextSeqNum: 9}, nil)})
+	got, err := r.Streams().Read(t.Context(), request)
 	require.NoError(t, err)
 	require.EqualValues(t, 9, got.GetNextSeqNum())
 }
 
 func TestNoMember_IsUnavailable(t *testing.T) {
-	r := newRig(t)
-	_, err := r.streams().Read(t.Context(), &samsav1.ReadRequest{Bucket: "logs", Stream: "a"})
+	r := routertest.New(t)
+	_, err := r.Streams().Read(t.Context(), &samsav1.ReadRequest{Bucket: "logs", Stream: "a"})
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
 }
 
 func TestStuckOwner_IsReportedAndTheAppendIsNotSentAgain(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	answerNow := make(chan struct{})
-	writer := r.add("stream-writer", &routertest.Service{AnyUnary: func(context.Context, string, any) (any, error) {
+	writer := r.Add("stream-writer", &routertest.Service{AnyUnary: func(context.Context, string, any) (any, error) {
 		<-answerNow
 		return &samsav1.AppendResponse{}, nil
 	}})
 	done := make(chan error, 1)
 	go func() {
-		_, err := r.streams().Append(t.Context(), appendRequest())
+		_, err := r.Streams().Append(t.Context(), appendRequest())
 		done <- err
 	}()
 	require.Eventually(t, func() bool { return len(r.Reported()) > 0 }, 5*time.Second, time.Millisecond)
@@ -319,11 +270,11 @@ func sessionRequest(i uint64) *samsav1.AppendSessionRequest {
 }
 
 func TestAppendSession_PipelinesAndDrainsAtHalfClose(t *testing.T) {
-	r := newRig(t)
-	r.add("stream-writer", &routertest.Service{AppendSession: func(samsav1.StreamService_AppendSessionServer) error { return routertest.NotOwner() }})
-	r.add("stream-writer", &routertest.Service{AppendSession: echo})
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AppendSession: func(samsav1.StreamService_AppendSessionServer) error { return routertest.NotOwner() }})
+	r.Add("stream-writer", &routertest.Service{AppendSession: echo})
 
-	session, err := r.streams().AppendSession(t.Context())
+	session, err := r.Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	for i := range uint64(50) {
 		require.NoError(t, session.Send(sessionRequest(i)))
@@ -339,7 +290,7 @@ func TestAppendSession_PipelinesAndDrainsAtHalfClose(t *testing.T) {
 }
 
 func TestAppendSession_WithoutAMessageEndsWell(t *testing.T) {
-	session, err := newRig(t).streams().AppendSession(t.Context())
+	session, err := routertest.New(t).Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, session.CloseSend())
 	_, err = session.Recv()
@@ -347,16 +298,16 @@ func TestAppendSession_WithoutAMessageEndsWell(t *testing.T) {
 }
 
 func TestAppendSession_IsNotRepeatedAfterAnAck(t *testing.T) {
-	r := newRig(t)
-	r.add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
 		_, _ = ss.Recv()
 		_ = ss.Send(&samsav1.AppendSessionResponse{})
 		_, _ = ss.Recv()
 		return routertest.NotOwner()
 	}})
-	second := r.add("stream-writer", &routertest.Service{AppendSession: echo})
+	second := r.Add("stream-writer", &routertest.Service{AppendSession: echo})
 
-	session, err := r.streams().AppendSession(t.Context())
+	session, err := r.Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, session.Send(sessionRequest(0)))
 	_, err = session.Recv()
@@ -368,9 +319,9 @@ func TestAppendSession_IsNotRepeatedAfterAnAck(t *testing.T) {
 }
 
 func TestAppendSession_BackendDyingLeavesTheOutcomeUnknown(t *testing.T) {
-	r := newRig(t)
-	writer := r.add("stream-writer", &routertest.Service{AppendSession: echo})
-	session, err := r.streams().AppendSession(t.Context())
+	r := routertest.New(t)
+	writer := r.Add("stream-writer", &routertest.Service{AppendSession: echo})
+	session, err := r.Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, session.Send(sessionRequest(0)))
 	_, err = session.Recv()
@@ -382,13 +333,13 @@ func TestAppendSession_BackendDyingLeavesTheOutcomeUnknown(t *testing.T) {
 }
 
 func TestReadSession_BackendDyingIsUnavailable(t *testing.T) {
-	r := newRig(t)
-	reader := r.add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+	r := routertest.New(t)
+	reader := r.Add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
 		_ = ss.Send(&samsav1.ReadSessionResponse{})
 		<-ss.Context().Done()
 		return ss.Context().Err()
 	}})
-	session, err := r.streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
+	session, err := r.Streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
 	require.NoError(t, err)
 	_, err = session.Recv()
 	require.NoError(t, err)
@@ -399,16 +350,16 @@ func TestReadSession_BackendDyingIsUnavailable(t *testing.T) {
 }
 
 func TestCancellation_ReachesTheBackend(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	ended := make(chan error, 1)
-	r.add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+	r.Add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
 		_ = ss.Send(&samsav1.ReadSessionResponse{})
 		<-ss.Context().Done()
 		ended <- ss.Context().Err()
 		return nil
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
-	session, err := r.streams().ReadSession(ctx, &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
+	session, err := r.Streams().ReadSession(ctx, &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
 	require.NoError(t, err)
 	_, err = session.Recv()
 	require.NoError(t, err)
@@ -417,10 +368,10 @@ func TestCancellation_ReachesTheBackend(t *testing.T) {
 }
 
 func TestDrain_EndsSessionsWithAHintAfterTheirAcks(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	forwarded := make(chan struct{}, 2)
 	drained := make(chan struct{})
-	r.add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
+	r.Add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
 		if err := ss.SendHeader(nil); err != nil {
 			return err
 		}
@@ -438,23 +389,23 @@ func TestDrain_EndsSessionsWithAHintAfterTheirAcks(t *testing.T) {
 		_ = ss.Send(&samsav1.AppendSessionResponse{})
 		return ss.Send(&samsav1.AppendSessionResponse{})
 	}})
-	r.add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+	r.Add("stream-reader", &routertest.Service{ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
 		_ = ss.Send(&samsav1.ReadSessionResponse{})
 		<-ss.Context().Done()
 		return ss.Context().Err()
 	}})
-	reading, err := r.streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
+	reading, err := r.Streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "a"})
 	require.NoError(t, err)
 	_, err = reading.Recv()
 	require.NoError(t, err)
-	appending, err := r.streams().AppendSession(t.Context())
+	appending, err := r.Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	for i := range uint64(2) {
 		require.NoError(t, appending.Send(sessionRequest(i)))
 		<-forwarded
 	}
 
-	r.proxy.Drain()
+	r.Proxy.Drain()
 
 	_, err = reading.Recv()
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err))
@@ -471,16 +422,16 @@ func TestDrain_EndsSessionsWithAHintAfterTheirAcks(t *testing.T) {
 
 // A backend that stops taking messages stops the client before much piles up.
 func TestAppendSession_PushesBack(t *testing.T) {
-	r := newRig(t)
+	r := routertest.New(t)
 	release := make(chan struct{})
-	r.add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
+	r.Add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
 		if err := ss.SendHeader(nil); err != nil {
 			return err
 		}
 		<-release
 		return nil
 	}})
-	session, err := r.streams().AppendSession(t.Context())
+	session, err := r.Streams().AppendSession(t.Context())
 	require.NoError(t, err)
 	request := sessionRequest(0)
 	request.Records = []*samsav1.AppendRecord{{Body: make([]byte, 1<<20)}}
@@ -501,12 +452,12 @@ func TestAppendSession_PushesBack(t *testing.T) {
 }
 
 func TestManySessions_Interleave(t *testing.T) {
-	r := newRig(t)
-	r.add("stream-writer", &routertest.Service{AppendSession: echo})
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AppendSession: echo})
 	var sessions sync.WaitGroup
 	for range 200 {
 		sessions.Go(func() {
-			session, err := r.streams().AppendSession(t.Context())
+			session, err := r.Streams().AppendSession(t.Context())
 			if !errors.Is(err, nil) {
 				t.Error(err)
 				return

@@ -23,6 +23,12 @@ type Backends struct {
 	stuck   []string
 }
 
+func (b *Backends) add(role string, s *Service) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Members[role] = append(b.Members[role], s)
+}
+
 // Any implements proxy.Backends.
 func (b *Backends) Any(role string) []proxy.Backend {
 	b.mu.Lock()

@@ -32,9 +32,9 @@ type Service struct {
 	listener *dyingListener
 }
 
-// Start serves s, in clear statuses without the types that rpc.NewServer adds,
+// start serves s, in clear statuses without the types that rpc.NewServer adds,
 // until the test ends.
-func (s *Service) Start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) *Service {
+func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 	inner, err := inproc.Listen(s.Instance)
 	require.NoError(t, err)
 	s.listener = &dyingListener{Listener: inner}
@@ -51,7 +51,6 @@ func (s *Service) Start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) *S
 	})
 	s.Conn, err = dialer.Conn(rpc.InprocPrefix + s.Instance)
 	require.NoError(t, err)
-	return s
 }
 
 // Die breaks every connection as a killed process would.

@@ -9,8 +9,6 @@ import (
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
-const benchSegmentBytes = 4 << 20
-
 // content makes record bodies.
 type content struct {
 	name string

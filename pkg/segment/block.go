@@ -171,11 +171,11 @@ func (b *Block) check() error {
 	if b.ref.First > stream.MaxSeqNum || b.ref.Next() > stream.MaxSeqNum {
 		return corruptf("block: seq_num %d and %d records exceed 48 bits", b.ref.First, b.ref.Count)
 	}
-	batch, rest, ok := b.start(), b.batches, true
+	batch, rest := b.start(), b.batches
 	var firstTimestamp uint64
 	for len(rest) > 0 {
-		batch, rest, ok = batch.next(rest)
-		if !ok {
+		var ok bool
+		if batch, rest, ok = batch.next(rest); !ok {
 			return corruptf("block of stream %s: malformed batch at seq_num %d", b.id, batch.first)
 		}
 		headers, ok := checkRecords(batch.payload, batch.count)

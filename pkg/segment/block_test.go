@@ -126,3 +126,15 @@ func TestBlocks_AreCompressedOnlyWhenItPays(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(text, raw))
 }
+
+// A slot that is put twice must have the same bytes, whatever its encoder did in
+// between.
+func TestCompress_DoesNotDependOnWhatWasCompressedBefore(t *testing.T) {
+	used := newCompressor()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 50 {
+		text := make([]byte, 1<<10+rng.IntN(200<<10))
+		contents()[1].fill(rng, text)
+		require.True(t, bytes.Equal(newCompressor().compress(text), used.compress(text)))
+	}
+}

@@ -175,7 +175,7 @@ func groupsOf(s *Segment) []group {
 	for i := range g.groups {
 		slices.SortFunc(g.groups[i].batches, place.compare)
 	}
-	slices.SortFunc(g.groups, func(a, b group) int { return a.part.compare(b.part) })
+	slices.SortFunc(g.groups, func(a, b group) int { return a.compare(b.part) })
 	return g.groups
 }
 
@@ -252,7 +252,7 @@ func (p *planner) summaries(order []place) []Summary {
 		for n < len(order) && order[n].sameStream(order[0]) {
 			n++
 		}
-		p.streams = append(p.streams, p.summary(order[:n]))
+		p.summary(order[:n])
 		order = order[n:]
 	}
 	return tail(p.streams, start)
@@ -267,9 +267,10 @@ func tail[T any](list []T, start int) []T {
 }
 
 // summary takes the batches of one stream.
-func (p *planner) summary(order []place) Summary {
+func (p *planner) summary(order []place) {
 	first := &p.batches[order[0].index]
-	sum := Summary{Stream: first.Stream, First: first.First}
+	p.streams = append(p.streams, Summary{Stream: first.Stream, First: first.First})
+	sum := &p.streams[len(p.streams)-1]
 	blocks, producers := len(p.blocks), len(p.producers)
 	size := 0
 	for _, o := range order {
@@ -286,7 +287,6 @@ func (p *planner) summary(order []place) Summary {
 	}
 	p.producers = append(p.producers[:producers], lastOfEach(p.producers[producers:])...)
 	sum.Blocks, sum.Producers = tail(p.blocks, blocks), tail(p.producers, producers)
-	return sum
 }
 
 func (s *Summary) add(b *Batch) {

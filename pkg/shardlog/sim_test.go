@@ -1,0 +1,531 @@
+package shardlog
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// A sim runs several writers against one object store, one network and one clock,
+// in one thread, driven by a seed. Requests and replies are delayed, lost, doubled
+// and reordered; writers are killed, paused and declared dead while they live.
+type sim struct {
+	t     require.TestingT
+	rng   *rand.Rand
+	now   time.Time
+	queue simQueue
+	order int
+	store map[string][]byte
+	nodes []*simNode
+	calm  bool // no more faults
+
+	streams []stream.Name
+	rows    map[stream.Name]CatalogStream
+	batches map[uint64]*simBatch
+	nextID  uint64
+}
+
+const simShards = 3
+
+// simNode is a writer process.
+type simNode struct {
+	s       *sim
+	core    *Writer
+	id      stream.Incarnation
+	dead    bool
+	paused  bool
+	backlog []Event
+	tick    time.Time
+}
+
+// simBatch is an append and what its client knows of it.
+type simBatch struct {
+	id     uint64
+	name   stream.Name
+	match  *stream.SeqNum
+	floor  stream.SeqNum // what had been acknowledged when it was sent
+	acked  bool
+	failed bool // definitely not appended
+	ack    Ack
+}
+
+type simQuery struct {
+	name  stream.Name
+	floor stream.SeqNum
+}
+
+type simItem struct {
+	at    time.Time
+	order int
+	run   func()
+}
+
+type simQueue []simItem
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].order < q[j].order
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(x any)   { *q = append(*q, x.(simItem)) }
+func (q *simQueue) Pop() any {
+	last := len(*q) - 1
+	x := (*q)[last]
+	*q = (*q)[:last]
+	return x
+}
+
+func newSim(t require.TestingT, seed uint64) *sim {
+	s := &sim{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1_700_000_000_000),
+		store: map[string][]byte{}, rows: map[stream.Name]CatalogStream{}, batches: map[uint64]*simBatch{},
+	}
+	for i := range 6 {
+		name := stream.Name{Bucket: "bucket", Stream: fmt.Sprint(i)}
+		s.streams = append(s.streams, name)
+		s.rows[name] = CatalogStream{ID: s.randomID(), BucketID: stream.ID{1}, Config: stream.DefaultConfig(), ConfigVersion: 1}
+	}
+	return s
+}
+
+func (s *sim) randomID() (id stream.ID) {
+	binary.BigEndian.PutUint64(id[:], s.rng.Uint64())
+	binary.BigEndian.PutUint64(id[8:], s.rng.Uint64())
+	return id
+}
+
+func (s *sim) after(d time.Duration, run func()) {
+	s.order++
+	heap.Push(&s.queue, simItem{s.now.Add(d), s.order, run})
+}
+
+// lag is a random delay, now and then a long one.
+func (s *sim) lag() time.Duration {
+	if !s.calm && s.rng.IntN(20) == 0 {
+		return time.Duration(s.rng.IntN(2000)) * time.Millisecond
+	}
+	return time.Duration(1+s.rng.IntN(20)) * time.Millisecond
+}
+
+func (s *sim) chance(percent int) bool { return !s.calm && s.rng.IntN(100) < percent }
+
+func (s *sim) run(until time.Time) {
+	for len(s.queue) > 0 && !s.queue[0].at.After(until) {
+		item := heap.Pop(&s.queue).(simItem)
+		s.now = item.at
+		item.run()
+	}
+	s.now = until
+}
+
+func (s *sim) addNode() *simNode {
+	n := &simNode{s: s, id: stream.Incarnation(s.randomID())}
+	n.core = New(Config{
+		Incarnation: n.id, Instance: fmt.Sprintf("w%d", len(s.nodes)), Address: "sim", Shards: simShards,
+		Window: 3, BatchBytes: 200, StandardLinger: 5 * time.Millisecond, RetryDelay: 10 * time.Millisecond, StateSlots: 4,
+	})
+	s.nodes = append(s.nodes, n)
+	return n
+}
+
+func (n *simNode) deliver(e Event) {
+	switch {
+	case n.dead:
+		return
+	case n.paused:
+		n.backlog = append(n.backlog, e)
+		return
+	}
+	for _, a := range append([]Action(nil), n.core.Step(n.s.now, e)...) {
+		n.act(a)
+	}
+	n.arm()
+}
+
+func (n *simNode) arm() {
+	at, ok := n.core.Deadline()
+	if !ok || at.Equal(n.tick) {
+		return
+	}
+	n.tick = at
+	n.s.after(max(at.Sub(n.s.now), 0), func() {
+		if n.tick.Equal(at) {
+			n.tick = time.Time{}
+		}
+		n.deliver(Tick{})
+	})
+}
+
+func (n *simNode) act(a Action) {
+	s := n.s
+	switch a := a.(type) {
+	case Put:
+		n.put(a)
+	case Get:
+		s.after(s.lag(), func() { n.answerGet(a) })
+	case Head:
+		s.after(s.lag(), func() {
+			_, ok := s.store[a.Key]
+			outcome := map[bool]Outcome{true: Found, false: Absent}[ok]
+			if s.chance(5) {
+				outcome = Failed
+			}
+			s.after(s.lag(), func() { n.deliver(HeadDone{Op: a.Op, Outcome: outcome}) })
+		})
+	case Lookup:
+		s.after(s.lag(), func() { n.deliver(LookupDone{Op: a.Op, Stream: s.rows[a.Name]}) })
+	case AskOwner:
+		n.ask(a)
+	case Reply:
+		n.reply(a)
+	case Died:
+		n.dead = true
+	}
+}
+
+// put lands once, twice, late or never, and its reply may get lost.
+func (n *simNode) put(p Put) {
+	s := n.s
+	body := p.Body()
+	answer := func(d time.Duration, o Outcome) {
+		s.after(d, func() { n.deliver(PutDone{Op: p.Op, Outcome: o}) })
+	}
+	switch {
+	case s.chance(3):
+		answer(s.lag(), Conflict)
+	case s.chance(4): // lost on its way
+		answer(50*time.Millisecond, Failed)
+	case s.chance(4): // lands after the writer has given it up
+		answer(50*time.Millisecond, Failed)
+		s.after(50*time.Millisecond+s.lag(), func() { s.create(p.Key, body) })
+	default:
+		lost := s.chance(4)
+		s.after(s.lag(), func() {
+			outcome := s.create(p.Key, body)
+			if lost {
+				outcome = Failed
+			}
+			answer(s.lag(), outcome)
+		})
+	}
+}
+
+func (s *sim) create(key string, body []byte) Outcome {
+	if _, ok := s.store[key]; ok {
+		return Exists
+	}
+	s.store[key] = body
+	return Created
+}
+
+func (n *simNode) answerGet(g Get) {
+	s := n.s
+	r := GetDone{Op: g.Op, Outcome: Absent}
+	if body, ok := s.store[g.Key]; ok {
+		if g.Suffix > 0 && int(g.Suffix) < len(body) {
+			body = body[len(body)-int(g.Suffix):]
+		}
+		r.Outcome, r.Body = Found, body
+	}
+	if s.chance(5) {
+		r = GetDone{Op: g.Op, Outcome: Failed}
+	}
+	if s.chance(3) && len(r.Body) > 0 { // garbled on its way
+		r.Body = append([]byte(nil), r.Body...)
+		r.Body[s.rng.IntN(len(r.Body))] ^= 1 << s.rng.IntN(8)
+	}
+	s.after(s.lag(), func() { n.deliver(r) })
+}
+
+// ask reaches the owner, or seems not to although it lives.
+func (n *simNode) ask(a AskOwner) {
+	s := n.s
+	owner := s.node(a.Entry.Owner)
+	done := func(answer OwnerAnswer, end stream.Slot) { n.deliver(AskDone{Op: a.Op, Answer: answer, End: end}) }
+	switch {
+	case owner == nil || owner.dead || owner.paused || s.chance(30):
+		s.after(s.lag(), func() { done(OwnerGone, 0) })
+	case s.chance(30):
+		s.after(s.lag(), func() { done(OwnerKeeps, 0) })
+	default:
+		s.after(s.lag(), func() {
+			owner.deliver(HandOver{
+				Tag: func(r Reply) {
+					s.after(s.lag(), func() {
+						if r.Err != nil {
+							done(OwnerGone, 0)
+						} else {
+							done(OwnerHandedOver, r.End)
+						}
+					})
+				},
+				Shard: a.Entry.Shard, Epoch: a.Entry.Epoch, Incarnation: a.Entry.Owner,
+			})
+		})
+	}
+}
+
+func (s *sim) node(id stream.Incarnation) *simNode {
+	for _, n := range s.nodes {
+		if n.id == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// reply brings an answer to its client, who checks it.
+func (n *simNode) reply(r Reply) {
+	s := n.s
+	switch tag := r.Tag.(type) {
+	case func(Reply):
+		tag(r)
+	case *simBatch:
+		s.acknowledge(tag, r)
+	case simQuery:
+		if r.Err == nil {
+			require.GreaterOrEqual(s.t, r.View.Tail, tag.floor, "a proved tail hides an acknowledged record")
+		}
+	}
+}
+
+func (s *sim) acknowledge(b *simBatch, r Reply) {
+	var condition *ConditionError
+	switch {
+	case r.Err == nil:
+		b.acked, b.ack = true, r.Ack
+		if b.match != nil {
+			require.Equal(s.t, *b.match, r.Ack.First)
+		}
+	case r.Err == ErrOutcomeUnknown:
+	default:
+		b.failed = true
+		if asConditionError(r.Err, &condition) {
+			require.GreaterOrEqual(s.t, condition.NextSeqNum, b.floor, "a refusal hides an acknowledged record")
+		}
+	}
+}
+
+func asConditionError(err error, c **ConditionError) bool {
+	got, ok := err.(*ConditionError)
+	*c = got
+	return ok
+}
+
+// acked is the first position above every acknowledged record of a stream.
+func (s *sim) acked(name stream.Name) (end stream.SeqNum) {
+	for _, b := range s.batches {
+		if b.acked && b.name == name {
+			end = max(end, b.ack.First+1)
+		}
+	}
+	return end
+}
+
+func (s *sim) append(n *simNode) {
+	s.nextID++
+	name := s.streams[s.rng.IntN(len(s.streams))]
+	b := &simBatch{id: s.nextID, name: name, floor: s.acked(name)}
+	s.batches[b.id] = b
+	body := binary.BigEndian.AppendUint64(nil, b.id)
+	a := &Append{
+		Tag: b, Name: name, Count: 1, Timestamps: []uint64{NoTimestamp}, Payload: segment.AppendRecord(nil, nil, body),
+	}
+	if s.rng.IntN(4) == 0 {
+		at := b.floor
+		b.match, a.MatchSeqNum = &at, &at
+	}
+	n.deliver(a)
+}
+
+// round lets the clients and the nemesis act once.
+func (s *sim) round() {
+	for range 1 + s.rng.IntN(3) {
+		s.append(s.nodes[s.rng.IntN(len(s.nodes))])
+	}
+	n := s.nodes[s.rng.IntN(len(s.nodes))]
+	name := s.streams[s.rng.IntN(len(s.streams))]
+	switch s.rng.IntN(40) {
+	case 0:
+		n.dead = true
+	case 1:
+		n.paused = true
+		s.after(time.Duration(s.rng.IntN(3000))*time.Millisecond, n.resume)
+	case 2, 3, 4, 5:
+		n.deliver(Take{Shard: stream.Shard(s.rng.IntN(simShards))})
+	case 6, 7, 8, 9, 10:
+		n.deliver(Inspect{Tag: simQuery{name, s.acked(name)}, Name: name, Prove: true})
+	}
+	s.replaceDead()
+}
+
+func (n *simNode) resume() {
+	n.paused = false
+	backlog := n.backlog
+	n.backlog = nil
+	for _, e := range backlog {
+		n.deliver(e)
+	}
+	n.deliver(Tick{})
+}
+
+// replaceDead keeps three writers running.
+func (s *sim) replaceDead() {
+	live := 0
+	for _, n := range s.nodes {
+		if !n.dead {
+			live++
+		}
+	}
+	for ; live < 3; live++ {
+		n := s.addNode()
+		for id := range stream.Shard(simShards) {
+			n.deliver(Take{Shard: id})
+		}
+	}
+}
+
+// records reads every record of a stream from the object store alone, part after
+// part along the chain.
+func (s *sim) records(name stream.Name) (ids []uint64) {
+	shard := name.Shard(simShards)
+	for epoch := stream.Epoch(0); ; epoch++ {
+		entry, ok := s.chain(shard, epoch)
+		if !ok {
+			return ids
+		}
+		next, ok := s.chain(shard, epoch+1)
+		if !ok {
+			return ids
+		}
+		for slot := entry.FirstSlot; slot < next.PredecessorEnd; slot++ {
+			ids = append(ids, s.recordsIn(name, entry, slot, stream.SeqNum(len(ids)))...)
+		}
+	}
+}
+
+func (s *sim) chain(shard stream.Shard, epoch stream.Epoch) (segment.ChainEntry, bool) {
+	body, ok := s.store[segment.ChainKey(shard, epoch)]
+	if !ok {
+		return segment.ChainEntry{}, false
+	}
+	e, err := segment.DecodeChainEntry(body)
+	require.NoError(s.t, err)
+	return e, true
+}
+
+func (s *sim) recordsIn(name stream.Name, entry segment.ChainEntry, slot stream.Slot, next stream.SeqNum) (ids []uint64) {
+	object, ok := s.store[segment.SlotKey(entry.Owner, slot)]
+	require.True(s.t, ok, "slot %d below the end of a part is missing", slot)
+	footer, err := segment.DecodeFooter(object)
+	require.NoError(s.t, err)
+	for _, section := range footer.Sections {
+		if section.Shard != entry.Shard || section.Epoch != entry.Epoch {
+			continue
+		}
+		for _, sum := range section.Streams {
+			if sum.Stream != s.rows[name].ID {
+				continue
+			}
+			for _, ref := range sum.Blocks {
+				require.Equal(s.t, next, ref.First, "seq_nums have a gap or repeat")
+				block, err := segment.DecodeBlock(sum.Stream, ref, object[ref.Offset:ref.Offset+uint64(ref.Stored)])
+				require.NoError(s.t, err)
+				for r := range block.All() {
+					ids = append(ids, binary.BigEndian.Uint64(r.Body))
+					next++
+				}
+			}
+		}
+	}
+	return ids
+}
+
+// check compares what the store holds with what the clients were told.
+func (s *sim) check() (acked int) {
+	for _, name := range s.streams {
+		seen := map[uint64]bool{}
+		for at, id := range s.records(name) {
+			b := s.batches[id]
+			require.NotNil(s.t, b)
+			require.False(s.t, seen[id], "batch %d is there twice", id)
+			require.False(s.t, b.failed, "batch %d was refused and is there", id)
+			if b.acked {
+				require.EqualValues(s.t, at, b.ack.First, "batch %d is not where it was acknowledged", id)
+			}
+			seen[id] = true
+		}
+		for _, b := range s.batches {
+			if b.name == name && b.acked {
+				acked++
+				require.True(s.t, seen[b.id], "acknowledged batch %d is lost", b.id)
+			}
+		}
+	}
+	return acked
+}
+
+// settle ends all faults, has one writer take everything, and shows that every
+// stream can still be appended to.
+func (s *sim) settle() {
+	s.calm = true
+	for _, n := range s.nodes {
+		n.dead = true
+	}
+	s.run(s.now.Add(10 * time.Second)) // what was on its way lands
+	for range 2 {
+		n := s.addNode()
+		for id := range stream.Shard(simShards) {
+			n.deliver(Take{Shard: id})
+		}
+		s.run(s.now.Add(20 * time.Second))
+		for range 20 {
+			s.append(n)
+			require.False(s.t, n.dead)
+		}
+		s.run(s.now.Add(10 * time.Second))
+		for _, b := range s.batches {
+			if b.id > s.nextID-20 && b.match == nil {
+				require.True(s.t, b.acked, "a calm writer did not acknowledge")
+			}
+		}
+		n.dead = true
+	}
+	last := s.addNode() // its chain entries end the parts of the one before
+	for id := range stream.Shard(simShards) {
+		last.deliver(Take{Shard: id})
+	}
+	s.run(s.now.Add(20 * time.Second))
+}
+
+func simulate(t require.TestingT, seed uint64, rounds int) (acked int) {
+	s := newSim(t, seed)
+	s.replaceDead()
+	for range rounds {
+		s.round()
+		s.run(s.now.Add(time.Duration(s.rng.IntN(30)) * time.Millisecond))
+	}
+	s.settle()
+	return s.check()
+}
+
+func TestLog_LosesNothingUnderFaults(t *testing.T) {
+	seeds, rounds := uint64(300), 250
+	if testing.Short() {
+		seeds = 50
+	}
+	acked := 0
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { acked += simulate(t, seed, rounds) })
+	}
+	t.Logf("%d seeds, %d acknowledged batches", seeds, acked)
+	require.NotZero(t, acked)
+}

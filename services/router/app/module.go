@@ -1,0 +1,128 @@
+// Package app wires the router.
+package app
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/service"
+	"github.com/samsa-io/samsa/pkg/telemetry"
+	"github.com/samsa-io/samsa/services/router/config"
+	"github.com/samsa-io/samsa/services/router/internal/backends"
+	"github.com/samsa-io/samsa/services/router/internal/proxy"
+	"github.com/samsa-io/samsa/services/router/internal/rest"
+	"github.com/samsa-io/samsa/services/router/internal/route"
+	"github.com/samsa-io/samsa/services/router/internal/server"
+)
+
+// Module is the router. It stops in this order: sessions end with a hint to try
+// again, HTTP requests end, gRPC calls end, and with them the inner connection.
+func Module(c config.Config) fx.Option {
+	return fx.Module("router",
+		fx.Supply(fx.Private, c),
+		fx.Decorate(func(log *zap.Logger) *zap.Logger { return log.Named("router") }),
+		fx.Provide(fx.Private, newBackends, newProxy, newInner, newAPI),
+		fx.Invoke(run),
+	)
+}
+
+func newBackends(members *discovery.Registry, dialer *rpc.Dialer, owners backends.Owners, cluster objstore.Cluster, log *zap.Logger) *backends.Backends {
+	for _, role := range []string{route.RoleAccount, route.RoleBucket, route.RoleStreamReader} {
+		members.Watch(role) // so that the first call need not wait
+	}
+	return backends.New(members, dialer, owners, cluster.Shards, log)
+}
+
+func newProxy(c config.Config, b *backends.Backends) (*proxy.Proxy, error) {
+	table, err := route.NewTable(route.Services()...)
+	if err != nil {
+		return nil, err
+	}
+	return proxy.New(table, b, proxy.Config{
+		ConnectTimeout: c.Router.ConnectTimeout(),
+		RouteTimeout:   c.Router.RouteTimeout(),
+		SlowAnswer:     c.Router.SlowAnswer(),
+	}), nil
+}
+
+func newInner(lc fx.Lifecycle, p *proxy.Proxy) (*server.Inner, error) {
+	inner, err := server.NewInner()
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StopHook(func() error { // the gRPC server has stopped by now
+		p.Wait()
+		return inner.Close()
+	}))
+	return inner, nil
+}
+
+func newAPI(c config.Config, inner *server.Inner, log *zap.Logger) (*rest.Handler, error) {
+	return rest.New(inner.Conn, rest.Config{
+		MaxBodyBytes: c.Router.MaxBodyBytes,
+		ReadTimeout:  c.Router.BodyTimeout(),
+		WriteTimeout: c.Router.WriteTimeout(),
+	}, log)
+}
+
+type runIn struct {
+	fx.In
+	Lifecycle  fx.Lifecycle
+	Shutdowner fx.Shutdowner
+	Config     config.Config
+	Host       *service.Host
+	Proxy      *proxy.Proxy
+	Inner      *server.Inner
+	API        *rest.Handler
+	Health     *telemetry.Health
+	Metrics    prometheus.Gatherer
+	Log        *zap.Logger
+}
+
+func run(in runIn) error {
+	handlers := server.Handlers{REST: in.API, Health: telemetry.AdminHandler(in.Metrics, in.Health, in.Log)}
+	var front *server.Front
+	var forwarding *grpc.Server
+	_, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
+		Role:    discovery.RoleRouter,
+		Listen:  in.Config.Router.Listen,
+		Options: server.Options(), // interceptors that check tokens go here
+		Register: func(s *grpc.Server) {
+			server.Register(s, in.Proxy)
+			forwarding = s
+		},
+		Drain: func(ctx context.Context) error {
+			in.Proxy.Drain()
+			return front.Stop(ctx)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	handlers.GRPC = forwarding
+	front = server.NewFront(server.NewHTTP(handlers, in.Config.Router.WriteTimeout(), in.Log), in.Config.HTTPAddress(), in.failed)
+	in.Lifecycle.Append(fx.StartHook(func(ctx context.Context) error {
+		in.Inner.Serve(forwarding)
+		if err := front.Start(ctx); err != nil {
+			return err
+		}
+		in.Log.Info("serves HTTP", zap.String("address", front.Address()))
+		return nil
+	}))
+	return nil
+}
+
+// failed ends the program, since a router that can't be reached is of no use.
+func (in runIn) failed(err error) {
+	in.Log.Error("HTTP server ended", zap.Error(err))
+	if err := in.Shutdowner.Shutdown(fx.ExitCode(1)); err != nil {
+		in.Log.Error("can't ask the program to stop", zap.Error(err))
+	}
+}

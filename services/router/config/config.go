@@ -1,0 +1,93 @@
+// Package config is the router's configuration.
+package config
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/samsa-io/samsa/pkg/config"
+	"github.com/samsa-io/samsa/pkg/service"
+)
+
+// Config is all that the router knows.
+type Config struct {
+	Platform service.Config
+	Router   Router
+}
+
+// Router is the section [router].
+type Router struct {
+	Listen           string `koanf:"-"` // where to serve gRPC; "": server.address and server.port
+	MaxBodyBytes     int64  `koanf:"max_body_bytes" about:"largest body of a REST request; a full batch in JSON is larger than its 1 MiB metered"`
+	BodyTimeoutMS    int    `koanf:"body_timeout_ms" about:"milliseconds that a REST client may take to send a body"`
+	WriteTimeoutMS   int    `koanf:"write_timeout_ms" about:"milliseconds that a REST client may take to accept one write; sessions may last for ever"`
+	ConnectTimeoutMS int    `koanf:"connect_timeout_ms" about:"milliseconds to wait for a connection to one instance before another is tried"`
+	RouteTimeoutMS   int    `koanf:"route_timeout_ms" about:"milliseconds to look for a shard's owner before the client is told to try again"`
+	SlowAnswerMS     int    `koanf:"slow_answer_ms" about:"milliseconds without an answer after which a shard's owner is looked into; the request is never sent twice"`
+}
+
+// Default runs against compose.yaml.
+func Default() Config {
+	return Config{Platform: service.Default(), Router: Router{
+		MaxBodyBytes:     8 << 20,
+		BodyTimeoutMS:    30_000,
+		WriteTimeoutMS:   30_000,
+		ConnectTimeoutMS: 2000,
+		RouteTimeoutMS:   15_000,
+		SlowAnswerMS:     1000,
+	}}
+}
+
+// Sections is c for config.Load, which fills c.
+func (c *Config) Sections() []config.Section {
+	return append(c.Platform.Sections(), config.Section{Name: "router", Value: &c.Router})
+}
+
+// HTTPAddress is where HTTP is served.
+func (c *Config) HTTPAddress() string {
+	return net.JoinHostPort(c.Platform.Server.Address, strconv.Itoa(c.Platform.Server.HTTPPort))
+}
+
+// Validate finds every problem.
+func (r *Router) Validate() []config.Problem {
+	var problems []config.Problem
+	for _, k := range []struct {
+		name  string
+		value int64
+		least int64
+	}{
+		{"max_body_bytes", r.MaxBodyBytes, 1 << 20},
+		{"body_timeout_ms", int64(r.BodyTimeoutMS), 1},
+		{"write_timeout_ms", int64(r.WriteTimeoutMS), 1},
+		{"connect_timeout_ms", int64(r.ConnectTimeoutMS), 1},
+		{"route_timeout_ms", int64(r.RouteTimeoutMS), 1},
+		{"slow_answer_ms", int64(r.SlowAnswerMS), 1},
+	} {
+		if k.value < k.least {
+			least := strconv.FormatInt(k.least, 10)
+			problems = append(problems, config.Problem{
+				Key: "router." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is less than " + least,
+				Remedy: "give a number from " + least + " up, or leave it out",
+			})
+		}
+	}
+	return problems
+}
+
+// BodyTimeout is how long a client may take to send a body.
+func (r *Router) BodyTimeout() time.Duration { return milliseconds(r.BodyTimeoutMS) }
+
+// WriteTimeout is how long a client may take to accept one write.
+func (r *Router) WriteTimeout() time.Duration { return milliseconds(r.WriteTimeoutMS) }
+
+// ConnectTimeout is how long to wait for a connection to one instance.
+func (r *Router) ConnectTimeout() time.Duration { return milliseconds(r.ConnectTimeoutMS) }
+
+// RouteTimeout is how long to look for a shard's owner.
+func (r *Router) RouteTimeout() time.Duration { return milliseconds(r.RouteTimeoutMS) }
+
+// SlowAnswer is after how long a silent owner is looked into.
+func (r *Router) SlowAnswer() time.Duration { return milliseconds(r.SlowAnswerMS) }
+
+func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }

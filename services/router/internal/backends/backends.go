@@ -1,0 +1,107 @@
+package backends
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/stream"
+	"github.com/samsa-io/samsa/services/router/internal/proxy"
+)
+
+// Membership says who has a role; *discovery.Registry is one.
+type Membership interface {
+	Watch(role string) *discovery.Members
+}
+
+// Owners calls the owner of a shard; *shardroute.Router is one.
+type Owners interface {
+	Do(ctx context.Context, shard stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error
+}
+
+// Dialer connects to addresses; *rpc.Dialer is one.
+type Dialer interface {
+	Conn(address string) (*grpc.ClientConn, error)
+}
+
+// Backends implements proxy.Backends.
+type Backends struct {
+	members Membership
+	dialer  Dialer
+	owners  Owners
+	shards  uint32
+	log     *zap.Logger
+	turn    atomic.Uint64
+}
+
+// New makes backends for a cluster of so many shards.
+func New(members Membership, dialer Dialer, owners Owners, shards uint32, log *zap.Logger) *Backends {
+	return &Backends{members: members, dialer: dialer, owners: owners, shards: shards, log: log}
+}
+
+// Any implements proxy.Backends: all members, another one first each time.
+func (b *Backends) Any(role string) []proxy.Backend {
+	members := b.members.Watch(role).Snapshot()
+	if len(members) == 0 {
+		return nil
+	}
+	first := int(b.turn.Add(1) % uint64(len(members)))
+	return b.connect(append(slices.Clone(members[first:]), members[:first]...))
+}
+
+// Readers implements proxy.Backends: a stream has the same reader first as long
+// as that lives, so that its caches count.
+func (b *Backends) Readers(name stream.Name) []proxy.Backend {
+	return b.connect(rank(name, b.members.Watch(discovery.RoleStreamReader).Snapshot()))
+}
+
+// rank orders members by a rendezvous hash of the stream's name and theirs: when
+// one comes or goes only its own streams move.
+func rank(name stream.Name, members []discovery.Member) []discovery.Member {
+	ranked := slices.Clone(members)
+	slices.SortFunc(ranked, func(a, b discovery.Member) int {
+		return cmp.Or(cmp.Compare(score(name, b.Instance), score(name, a.Instance)), cmp.Compare(a.Instance, b.Instance))
+	})
+	return ranked
+}
+
+func score(name stream.Name, instance string) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	for _, part := range []string{instance, name.Bucket, name.Stream} {
+		_, _ = d.WriteString(part)
+		_, _ = d.Write([]byte{0}) // no part has one, so they can't run together
+	}
+	return d.Sum64()
+}
+
+func (b *Backends) connect(members []discovery.Member) []proxy.Backend {
+	backends := make([]proxy.Backend, 0, len(members))
+	for _, member := range members {
+		conn, err := b.dialer.Conn(member.Address)
+		if err != nil {
+			b.log.Warn("can't dial a member", zap.String("role", member.Role), zap.String("instance", member.Instance), zap.Error(err))
+			continue
+		}
+		backends = append(backends, proxy.Backend{Instance: member.Instance, Conn: conn})
+	}
+	return backends
+}
+
+// Owner implements proxy.Backends.
+func (b *Backends) Owner(ctx context.Context, name stream.Name, try func(context.Context, proxy.Backend) error) error {
+	return b.owners.Do(ctx, name.Shard(b.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		return try(ctx, proxy.Backend{Instance: "the stream's writer", Conn: conn})
+	})
+}
+
+// Stuck implements proxy.Backends.
+func (b *Backends) Stuck(name stream.Name, backend proxy.Backend) {
+	b.log.Info("a shard's owner is slow to answer", zap.Uint32("shard", uint32(name.Shard(b.shards))), zap.String("instance", backend.Instance))
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+)
+
+const (
+	innerBuffer = 256 << 10
+	// innerWindow is what one REST call may have under way unread.
+	innerWindow = 1 << 20
+)
+
+// Inner is a connection from the REST handler to the gRPC server of the same
+// process.
+type Inner struct {
+	Conn     *grpc.ClientConn
+	listener *bufconn.Listener
+	served   chan error
+}
+
+// NewInner makes a connection whose far end Serve serves.
+func NewInner() (*Inner, error) {
+	listener := bufconn.Listen(innerBuffer)
+	conn, err := grpc.NewClient("passthrough:///router",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		grpc.WithInitialWindowSize(innerWindow),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &Inner{Conn: conn, listener: listener}, nil
+}
+
+// Serve makes the gRPC server answer the connection.
+func (i *Inner) Serve(s *grpc.Server) {
+	i.served = make(chan error, 1)
+	go func() { i.served <- s.Serve(i.listener) }()
+}
+
+// Close closes the connection, and waits for the end of Serve, which comes with
+// the end of the gRPC server.
+func (i *Inner) Close() error {
+	err := i.Conn.Close()
+	_ = i.listener.Close()
+	if i.served != nil {
+		<-i.served // tells only that the listener was closed
+	}
+	return err
+}

@@ -2,6 +2,7 @@ package objstore_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -80,3 +81,18 @@ var sizes = []struct {
 	name  string
 	bytes int
 }{{"4KiB", 4 << 10}, {"4MiB", 4 << 20}}
+
+// What the client alone costs: the server throws bodies away.
+func BenchmarkS3Client(b *testing.B) {
+	for _, scheme := range []struct {
+		name string
+		open func(testing.TB, http.Handler) objstore.Store
+	}{{"http", openPlain}, {"https", openTLS}} {
+		for _, size := range sizes {
+			b.Run(scheme.name+"/"+size.name, func(b *testing.B) {
+				var slot atomic.Int64
+				benchmarkPut(b, scheme.open(b, answer(http.StatusOK, "")), &slot, size.bytes, 1)
+			})
+		}
+	}
+}

@@ -36,8 +36,12 @@ type File struct {
 const manyLinks = math.MaxUint64
 
 // NewFile opens the store in folder, creates it if need be, and clears what
-// processes that died have left. onFatal is called once, when an fsync fails.
+// processes that died have left. onFatal, if not nil, is called once, when an
+// fsync fails.
 func NewFile(folder string, onFatal func(error)) (*File, error) {
+	if onFatal == nil {
+		onFatal = func(error) {}
+	}
 	if err := makeRoot(filepath.Clean(folder)); err != nil {
 		return nil, fmt.Errorf("objstore: folder %s of storage.url: %w", folder, err)
 	}

@@ -18,7 +18,7 @@ func Open(ctx context.Context, cfg Config, opts ...Option) (Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	o := options{onFatal: func(error) {}}
+	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -42,7 +42,8 @@ func TestProbe_TellsUnwellFromUnfit(t *testing.T) {
 	require.ErrorIs(t, err, faulty.ErrUnavailable)
 	var broken *objstore.ProbeError
 	require.False(t, errors.As(err, &broken))
-	for info := range faults.List(t.Context(), "", "") {
+	for info, err := range faults.List(t.Context(), "", "") {
+		require.NoError(t, err)
 		require.Fail(t, "it cleans up", info.Key)
 	}
 }

@@ -1,9 +1,12 @@
 package objstore_test
 
 import (
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -13,11 +16,27 @@ import (
 )
 
 // openAt opens an S3 store whose server is handler.
-func openAt(t *testing.T, handler http.HandlerFunc) objstore.Store {
+func openAt(t *testing.T, handler http.HandlerFunc) objstore.Store { return openPlain(t, handler) }
+
+func openPlain(t testing.TB, handler http.Handler) objstore.Store {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
+	return openEndpoint(t, server.URL)
+}
+
+func openTLS(t testing.TB, handler http.Handler) objstore.Store {
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	require.NoError(t, os.WriteFile(bundle, encoded, 0o644))
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	return openEndpoint(t, server.URL)
+}
+
+func openEndpoint(t testing.TB, endpoint string) objstore.Store {
 	return openConfig(t, objstore.Config{URL: "s3://bucket/some/prefix", S3: objstore.S3Config{
-		Endpoint: server.URL, PathStyle: true, AccessKeyID: "id", SecretAccessKey: "secret",
+		Endpoint: endpoint, PathStyle: true, AccessKeyID: "id", SecretAccessKey: "secret",
 	}})
 }
 
@@ -97,6 +116,25 @@ func TestS3_SendsTheBodyAsItIs(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 	})
 	require.NoError(t, store.PutIfAbsent(t.Context(), "log/0", []byte("body")))
+}
+
+// TLS protects the body already; without it the signature has to.
+func TestS3_HashesTheBodyOnlyWithoutTLS(t *testing.T) {
+	for _, test := range []struct {
+		open func(testing.TB, http.Handler) objstore.Store
+		want string
+	}{
+		{openTLS, "UNSIGNED-PAYLOAD"},
+		{openPlain, "230d8358dc8e8890b4c58deeb62912ee2f20357ae92a5cc861b98e68fe31acb5"}, // SHA-256 of "body"
+	} {
+		store := test.open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("X-Amz-Content-Sha256"); got != test.want {
+				t.Errorf("X-Amz-Content-Sha256: %s, want %s", got, test.want)
+			}
+			answer(200, "")(w, r)
+		}))
+		require.NoError(t, store.PutIfAbsent(t.Context(), "log/0", []byte("body")))
+	}
 }
 
 func TestS3_ReadsTryAgain(t *testing.T) {

@@ -1,8 +1,13 @@
 package s3_test
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,7 +19,44 @@ import (
 	"github.com/samsa-io/samsa/pkg/objstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// parentOf, in the environment, makes this program start a server below the
+// folder that it names, tell the server's process id, and stay.
+const parentOf = "SAMSA_TEST_PARENT_OF"
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(parentOf); folder != "" {
+		server, err := s3.Start(context.Background(), folder)
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(server.PID())
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestStart_ServerEndsWithItsParent(t *testing.T) {
+	parent := exec.Command(os.Args[0])
+	parent.Env = append(os.Environ(), parentOf+"="+t.TempDir())
+	_, err := parent.StdinPipe()
+	require.NoError(t, err)
+	output, err := parent.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, parent.Start())
+	var child int
+	_, err = fmt.Fscan(output, &child)
+	require.NoError(t, err)
+
+	require.NoError(t, parent.Process.Kill())
+	_, _ = parent.Process.Wait()
+	require.Eventually(t, func() bool { return gone(child) }, 20*time.Second, 10*time.Millisecond)
+}
+
+// gone also holds for a process that nobody has collected yet.
+func gone(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err != nil || strings.Contains(string(status), "\nState:\tZ")
+}
 
 func TestStart_ServesABucketThatSurvivesARestart(t *testing.T) {
 	folder := t.TempDir()

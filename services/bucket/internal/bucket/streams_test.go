@@ -1,0 +1,43 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/stream"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+// forgetful is a catalog that goes away after the first step of each change.
+type forgetful struct{ Catalog }
+
+var errAway = errors.New("away")
+
+func (forgetful) BeginStreamDeletion(_ context.Context, name stream.Name, _ catalog.Hold) (catalog.Stream, error) {
+	return catalog.Stream{Name: name, State: catalog.StateDeleting}, nil
+}
+
+func (forgetful) ReconfigureStream(_ context.Context, name stream.Name, _ settings.StreamChange, _ catalog.Hold) (catalog.Stream, error) {
+	return catalog.Stream{Name: name, State: catalog.StateActive}, nil
+}
+
+func (forgetful) RemoveStream(context.Context, catalog.Stream) error  { return errAway }
+func (forgetful) StreamApplied(context.Context, catalog.Stream) error { return errAway }
+
+// present acknowledges all.
+type present struct{}
+
+func (present) ConfigureStream(context.Context, catalog.Stream) error { return nil }
+func (present) TombstoneStream(context.Context, catalog.Stream) error { return nil }
+
+func TestAcknowledgedChange_SucceedsThoughItCannotBeNoted(t *testing.T) {
+	s, _ := New(forgetful{}, present{}, Options{OwnerTimeout: 1 << 40}, zap.NewNop())
+	name := stream.Name{Bucket: "logs", Stream: "a"}
+	require.NoError(t, s.Delete(t.Context(), name))
+	_, err := s.Reconfigure(t.Context(), name, nil)
+	require.NoError(t, err)
+}

@@ -431,24 +431,17 @@ func TestAppendSession_PushesBack(t *testing.T) {
 		<-release
 		return nil
 	}})
-	session, err := r.Streams().AppendSession(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	session, err := r.Streams().AppendSession(ctx)
 	require.NoError(t, err)
 	request := sessionRequest(0)
 	request.Records = []*samsav1.AppendRecord{{Body: make([]byte, 1<<20)}}
-	sent := make(chan int, 1)
-	go func() {
-		n := 0
-		for ; session.Send(request) == nil && n < 1000; n++ {
-		}
-		sent <- n
-	}()
-	select {
-	case n := <-sent:
-		require.Fail(t, "the client was not stopped", "after %d MiB", n)
-	case <-time.After(300 * time.Millisecond):
+	n := 0
+	for ; session.Send(request) == nil && n < 1000; n++ { // until the deadline, if all is well
 	}
 	close(release)
-	require.Less(t, <-sent, 100)
+	require.Less(t, n, 100)
 }
 
 func TestManySessions_Interleave(t *testing.T) {

@@ -37,7 +37,9 @@ type site struct {
 	session func(*samsav1.ReadSessionRequest, samsav1.StreamService_ReadSessionServer) error
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T) *site { return newSiteWith(t, 5*time.Second) }
+
+func newSiteWith(t *testing.T, writeTimeout time.Duration) *site {
 	s := &site{Rig: routertest.New(t), t: t}
 	for _, role := range []string{"account", "bucket", "stream-writer", "stream-reader"} {
 		s.Add(role, &routertest.Service{
@@ -49,7 +51,7 @@ func newSite(t *testing.T) *site {
 			},
 		})
 	}
-	server := s.HTTP(rest.Config{MaxBodyBytes: 1 << 20, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second})
+	server := s.HTTP(rest.Config{MaxBodyBytes: 1 << 20, ReadTimeout: 5 * time.Second, WriteTimeout: writeTimeout})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.address = listener.Addr().String()
@@ -465,6 +467,26 @@ func TestSession_FlushesAndEndsWithItsClient(t *testing.T) {
 	cancel()
 	<-ended
 	require.NoError(t, got.Body.Close())
+}
+
+func TestSession_EndsWhenItsClientStalls(t *testing.T) {
+	s := newSiteWith(t, 50*time.Millisecond)
+	ended := make(chan struct{})
+	s.session = func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+		defer close(ended)
+		large := strings.Repeat("x", 1<<20)
+		for i := uint64(0); ; i++ {
+			if err := ss.Send(record(i, large)); err != nil {
+				return err
+			}
+		}
+	}
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(conn, "GET %s/session HTTP/1.1\r\nHost: x\r\n\r\n", streamPath)
+	require.NoError(t, err)
+	<-ended
+	require.NoError(t, conn.Close())
 }
 
 func TestPlaces_ThatAreNotTheAPI(t *testing.T) {

@@ -99,6 +99,23 @@ func TestFile_ReadsMakeDurableWhatTheyShow(t *testing.T) {
 	}
 }
 
+// An opening that takes the second name away settles the object first.
+func TestFile_ClearingKeepsWhatReadsMayShow(t *testing.T) {
+	for seed := range uint64(8) {
+		model := newModelFS(seed)
+		writer := openModel(t, model)
+		require.NoError(t, writer.PutIfAbsent(t.Context(), "log/x/0", nil))
+		temp, err := writer.write([]byte("body"))
+		require.NoError(t, err)
+		require.NoError(t, writer.link(temp, "log/x/1"))
+		model.restart()
+
+		requireModelBody(t, openModel(t, model), "log/x/1", "body")
+		model.losePower()
+		requireModelBody(t, openModel(t, model), "log/x/1", "body")
+	}
+}
+
 func TestFile_DeleteSurvivesALossOfPower(t *testing.T) {
 	for seed := range uint64(8) {
 		model := newModelFS(seed)

@@ -1,0 +1,192 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/config"
+	"github.com/samsa-io/samsa/pkg/service"
+	"github.com/samsa-io/samsa/pkg/telemetry"
+	account "github.com/samsa-io/samsa/services/account/app"
+	accountconfig "github.com/samsa-io/samsa/services/account/config"
+	bucket "github.com/samsa-io/samsa/services/bucket/app"
+	bucketconfig "github.com/samsa-io/samsa/services/bucket/config"
+	router "github.com/samsa-io/samsa/services/router/app"
+	routerconfig "github.com/samsa-io/samsa/services/router/config"
+	"github.com/samsa-io/samsa/services/samsa/internal/settings"
+	reader "github.com/samsa-io/samsa/services/stream-reader/app"
+	readerconfig "github.com/samsa-io/samsa/services/stream-reader/config"
+	writer "github.com/samsa-io/samsa/services/stream-writer/app"
+	writerconfig "github.com/samsa-io/samsa/services/stream-writer/config"
+)
+
+// ExitError carries the exit code of a run that has said all there is to say.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
+// Command is `samsa dev`.
+func Command(environ []string) *cobra.Command {
+	all := settings.Default()
+	folder := ".samsa"
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run the whole system in this process, for trying and developing",
+		Long: "Runs every service in one process, with an embedded etcd and NATS, a Postgres child process\n" +
+			"and the object store in a folder. It listens on this machine alone, without authentication.\n" +
+			"Ctrl-C stops it in order; the data stays.",
+		Example: "  samsa dev\n  samsa dev --data-dir /tmp/trial --server.http_port 18080 --server.port 15052 --observability.metrics_port 19090",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			code, err := run(c, &all, folder, environ)
+			if err == nil && code != service.ExitOK {
+				return &ExitError{code}
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&folder, "data-dir", folder, "`folder` that keeps the data")
+	config.AddFlags(c.Flags(), all.Sections())
+	return c
+}
+
+func run(c *cobra.Command, all *settings.All, folder string, environ []string) (int, error) {
+	loaded, err := config.Load(config.Options{
+		Program: "samsa dev", Sections: all.Sections(), Foreign: service.Foreign(), Flags: c.Flags(), Environ: environ,
+		DefaultFiles: []string{},
+	})
+	if err != nil {
+		return 0, err
+	}
+	if all.Platform.Observability.ServiceName == "" {
+		all.Platform.Observability.ServiceName = "samsa-dev"
+	}
+	if err := onlyLoopback(all.Platform.Server); err != nil {
+		return 0, err
+	}
+	folder, err = filepath.Abs(folder)
+	if err != nil {
+		return 0, err
+	}
+	release, err := lock(folder)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	log, err := telemetry.NewLogger(all.Platform.Observability, c.ErrOrStderr())
+	if err != nil {
+		return 0, err
+	}
+	return runIn(c, all, folder, log, loaded)
+}
+
+// onlyLoopback keeps a server that lets everybody in from being reached.
+func onlyLoopback(s service.Server) error {
+	if ip := net.ParseIP(s.Address); ip != nil && ip.IsLoopback() || s.Address == "localhost" {
+		return nil
+	}
+	return fmt.Errorf("server.address = %q: samsa dev lets everybody in, so it listens on a loopback address alone; use 127.0.0.1", s.Address)
+}
+
+func runIn(c *cobra.Command, all *settings.All, folder string, log *zap.Logger, loaded *config.Loaded) (int, error) {
+	var d *dependencies
+	var failed error
+	code := service.RunApp(func() *fx.App {
+		d, failed = startDependencies(c.Context(), folder, log)
+		if failed != nil {
+			return fx.New(fx.Error(failed), fx.NopLogger)
+		}
+		point(all, folder, d)
+		return fx.New(
+			service.Platform(all.Platform, service.WithLogger(log), service.WithLoaded(loaded)),
+			modules(*all),
+			fx.Supply(d),
+			fx.Invoke(watch),
+			fx.Invoke(func(lc fx.Lifecycle) { lc.Append(fx.StartHook(func() { ready(c.OutOrStdout(), all.Platform) })) }),
+		)
+	}, c.ErrOrStderr())
+	if d != nil {
+		failed = d.stop()
+	}
+	if failed != nil && !errors.Is(failed, context.Canceled) {
+		log.Warn("a dependency did not stop cleanly", zap.Error(failed))
+	}
+	return code, nil
+}
+
+// point makes the services use the dependencies.
+func point(all *settings.All, folder string, d *dependencies) {
+	p := &all.Platform
+	if p.Storage.URL == service.Default().Storage.URL {
+		p.Storage.URL = "file://" + filepath.Join(folder, "store")
+	}
+	p.Server.NodeID = "dev"
+	p.Server.EtcdEndpoints = []string{d.etcd.Endpoint}
+	p.NATS.URLs = []string{d.nats.URL}
+	p.Database.URL = d.postgres.URL
+	all.Account.Listen = "inproc:account"
+	all.Bucket.Listen = "inproc:bucket"
+	all.Reader.Listen = "inproc:stream-reader"
+	all.Writer.Listen = "inproc:stream-writer"
+}
+
+// modules is every service. The router comes last, so that it stops first.
+func modules(all settings.All) fx.Option {
+	return fx.Options(
+		writer.Module(writerconfig.Config{Platform: all.Platform, Writer: all.Writer}),
+		reader.Module(readerconfig.Config{Platform: all.Platform, Reader: all.Reader}),
+		account.Module(accountconfig.Config{Platform: all.Platform, Account: all.Account}),
+		bucket.Module(bucketconfig.Config{Platform: all.Platform, Bucket: all.Bucket}),
+		router.Module(routerconfig.Config{Platform: all.Platform, Router: all.Router}),
+	)
+}
+
+// watch ends the program when a dependency ends by itself.
+func watch(lc fx.Lifecycle, shutdown fx.Shutdowner, d *dependencies, log *zap.Logger) {
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	end := func(what string, err error) {
+		log.Error(what+" ended by itself", zap.Error(err))
+		if err := shutdown.Shutdown(fx.ExitCode(service.ExitFailed)); err != nil {
+			log.Error("cannot ask the program to stop", zap.Error(err))
+		}
+	}
+	lc.Append(fx.StartStopHook(func() {
+		go func() {
+			defer close(done)
+			select {
+			case <-d.postgres.Exited():
+				end("Postgres", nil)
+			case err := <-d.etcd.Failed():
+				end("etcd", err)
+			case <-stop:
+			}
+		}()
+	}, func() {
+		close(stop)
+		<-done
+	}))
+}
+
+// ready tells where the system is and what to try.
+func ready(out io.Writer, p service.Config) {
+	at := func(port int) string { return net.JoinHostPort(p.Server.Address, strconv.Itoa(port)) }
+	address := ""
+	if p.Server.Port != 50052 {
+		address = " -a http://" + at(p.Server.Port)
+	}
+	_, _ = fmt.Fprintf(out, `Samsa is ready: HTTP and gRPC on http://%s, gRPC on http://%s, metrics and health on http://%s. Try:
+  bin/samsa%[4]s bucket create my-bucket --auto-create-on-append
+  echo "Hello, World!" | bin/samsa%[4]s data -b my-bucket -s my-stream append --from-stdin
+  bin/samsa%[4]s data -b my-bucket -s my-stream read
+`, at(p.Server.HTTPPort), at(p.Server.Port), at(p.Observability.MetricsPort), address)
+}

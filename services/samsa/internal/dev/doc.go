@@ -1,0 +1,13 @@
+// Package dev is `samsa dev`: the whole system in one process. Embedded etcd and
+// NATS, a Postgres child and a store of files take the place of a cluster's; the
+// services are the very modules that the separate programs run, find each other
+// through the same etcd, and call each other without sockets.
+//
+// Everything lives below one folder and survives restarts:
+//
+//	.samsa/lock       held by the one instance that may use the folder
+//	.samsa/store      the object store: the truth for all data
+//	.samsa/postgres   names, configurations, access tokens
+//	.samsa/etcd       who is alive
+//	.samsa/nats       which port NATS listens on
+package dev

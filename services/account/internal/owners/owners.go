@@ -13,9 +13,9 @@ import (
 
 // Router finds a shard's owner; *shardroute.Router is one.
 type Router interface {
-	// Do calls f with a connection to the owner, again with another one where
-	// the first call did nothing.
-	Do(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
+	// Ask calls f with a connection to the owner, and again, with whoever owns
+	// the shard by then, until there is an answer or ctx ends.
+	Ask(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
 }
 
 // Owners reaches owners through a Router.
@@ -27,7 +27,7 @@ func New(r Router) *Owners { return &Owners{router: r} }
 // TombstoneBucket ends the bucket's streams in one shard.
 func (o *Owners) TombstoneBucket(ctx context.Context, shard stream.Shard, b catalog.Bucket) error {
 	request := &clusterv1.TombstoneBucketRequest{Shard: uint32(shard), Bucket: b.Name, BucketId: b.ID[:]}
-	return o.router.Do(ctx, shard, func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	return o.router.Ask(ctx, shard, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		_, err := clusterv1.NewWriterServiceClient(conn).TombstoneBucket(ctx, request)
 		return err
 	})

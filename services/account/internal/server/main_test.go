@@ -80,7 +80,7 @@ func serve(t *testing.T, register func(*grpc.Server)) *grpc.ClientConn {
 // connRouter finds the one writer that there is.
 type connRouter struct{ conn *grpc.ClientConn }
 
-func (r connRouter) Do(ctx context.Context, _ stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error {
+func (r connRouter) Ask(ctx context.Context, _ stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error {
 	return f(ctx, r.conn)
 }
 

@@ -14,9 +14,9 @@ import (
 
 // Router finds a shard's owner; *shardroute.Router is one.
 type Router interface {
-	// Do calls f with a connection to the owner, again with another one where
-	// the first call did nothing.
-	Do(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
+	// Ask calls f with a connection to the owner, and again, with whoever owns
+	// the shard by then, until there is an answer or ctx ends.
+	Ask(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
 }
 
 // Owners reaches owners through a Router.
@@ -50,7 +50,7 @@ func (o *Owners) TombstoneStream(ctx context.Context, s catalog.Stream) error {
 }
 
 func (o *Owners) do(ctx context.Context, s catalog.Stream, call func(context.Context, clusterv1.WriterServiceClient) error) error {
-	return o.router.Do(ctx, s.Name.Shard(o.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	return o.router.Ask(ctx, s.Name.Shard(o.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		return call(ctx, clusterv1.NewWriterServiceClient(conn))
 	})
 }

@@ -87,7 +87,7 @@ type connRouter struct {
 	last atomic.Uint32
 }
 
-func (r *connRouter) Do(ctx context.Context, shard stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error {
+func (r *connRouter) Ask(ctx context.Context, shard stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error {
 	r.last.Store(uint32(shard))
 	return f(ctx, r.conn)
 }

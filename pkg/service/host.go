@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -53,11 +54,15 @@ type Host struct {
 	inproc    *rpc.Inproc
 	announcer announcer
 	shutdown  fx.Shutdowner
+
+	mu       sync.Mutex
+	listings []*listing
 }
 
 // announcer makes a server known to others.
 type announcer interface {
 	Register(context.Context, discovery.Member) (*discovery.Registration, error)
+	Err() error
 }
 
 type hostIn struct {
@@ -71,10 +76,31 @@ type hostIn struct {
 }
 
 func newHost(c Server, a announcer, in hostIn) *Host {
-	return &Host{
+	h := &Host{
 		config: c, log: in.Log, metrics: in.Metrics, tracer: in.Tracer, health: in.Health,
 		inproc: in.Inproc, announcer: a, shutdown: in.Shutdowner,
 	}
+	in.Health.Watch("etcd", h.discoveryErr)
+	return h
+}
+
+// discoveryErr tells why others may not be known here, or this program to them.
+func (h *Host) discoveryErr() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	errs := []error{h.announcer.Err()}
+	for _, l := range h.listings {
+		errs = append(errs, l.err())
+	}
+	return errors.Join(errs...)
+}
+
+// list puts a server into discovery.
+func (h *Host) list(ctx context.Context, r *Running) {
+	h.mu.Lock()
+	h.listings = append(h.listings, &r.listing)
+	h.mu.Unlock()
+	r.listing.begin(ctx, h.announcer, r.member(), r.log)
 }
 
 // Listen opens a listener for an Endpoint, "" meaning server.address and
@@ -164,7 +190,7 @@ func (r *Running) start(ctx context.Context) {
 	r.component.OK()
 	r.log.Info("serves gRPC", zap.String("address", r.address))
 	if !r.endpoint.Unlisted {
-		r.listing.begin(ctx, r.host.announcer, r.member(), r.log)
+		r.host.list(ctx, r)
 	}
 }
 

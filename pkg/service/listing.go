@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type listing struct {
 	mu           sync.Mutex
 	member       discovery.Member
 	registration *discovery.Registration // nil until etcd has answered
+	withdrawn    bool
 }
 
 func (l *listing) begin(ctx context.Context, a announcer, m discovery.Member, log *zap.Logger) {
@@ -63,6 +65,19 @@ func (l *listing) register(ctx context.Context, a announcer, m discovery.Member)
 	}
 }
 
+// err tells why others may not know of the presence.
+func (l *listing) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.withdrawn:
+		return nil
+	case l.registration == nil:
+		return fmt.Errorf("%s is not listed yet", l.member.Role)
+	}
+	return l.registration.Err()
+}
+
 // setIncarnation tells others of a stream-writer's new log.
 func (l *listing) setIncarnation(incarnation string) error {
 	l.mu.Lock()
@@ -83,7 +98,7 @@ func (l *listing) withdraw(ctx context.Context) error {
 	<-l.done
 	l.mu.Lock()
 	registration := l.registration
-	l.registration = nil
+	l.registration, l.withdrawn = nil, true
 	l.mu.Unlock()
 	if registration == nil {
 		return nil

@@ -42,10 +42,13 @@ type platform struct {
 
 // Platform provides what services share, each part built only when something
 // asks for it: *zap.Logger, *prometheus.Registry (also as Registerer and
-// Gatherer), trace.TracerProvider, *telemetry.Health, objstore.Store,
+// Gatherer), trace.TracerProvider, *telemetry.Health, *telemetry.Admin, objstore.Store,
 // objstore.Cluster, *pgxpool.Pool, *catalog.Catalog, *Migration,
 // *clientv3.Client, *nats.Conn, *notify.Bus, *discovery.Registry, *rpc.Inproc, *rpc.Dialer,
 // *Host. It runs the admin server and sets the app's time-outs.
+//
+// Give it to fx.New before the services, and those as fx.Module: fx runs what a
+// module invokes in the order of the modules, and stops in reverse.
 func Platform(c Config, options ...PlatformOption) fx.Option {
 	p := &platform{config: c}
 	for _, option := range options {
@@ -60,12 +63,16 @@ func Platform(c Config, options ...PlatformOption) fx.Option {
 			return quiet
 		}),
 		fx.Supply(c),
-		fx.Provide(
-			p.logger, p.registry, p.tracer, telemetry.NewHealth, rpc.NewMetrics, rpc.NewInproc,
-			p.store, cluster, p.postgres, newCatalog, newMigration,
-			p.etcd, p.discovery, p.nats, newBus, newDialer, p.host,
+		// A module, because fx runs what modules invoke before what the app does: so
+		// the admin server is there before the services and after them.
+		fx.Module("platform",
+			fx.Provide(
+				p.logger, p.registry, p.tracer, p.admin, telemetry.NewHealth, rpc.NewMetrics, rpc.NewInproc,
+				p.store, cluster, p.postgres, newCatalog, newMigration,
+				p.etcd, p.discovery, p.nats, newBus, newDialer, p.host,
+			),
+			fx.Invoke(p.announce),
 		),
-		fx.Invoke(p.admin, p.announce),
 	)
 }
 
@@ -111,22 +118,22 @@ func (p *platform) tracer(lc fx.Lifecycle) (trace.TracerProvider, error) {
 
 // admin is the first to start and the last to stop, so that /readyz tells about
 // both.
-func (p *platform) admin(lc fx.Lifecycle, metrics prometheus.Gatherer, health *telemetry.Health, log *zap.Logger) {
+func (p *platform) admin(lc fx.Lifecycle, metrics prometheus.Gatherer, health *telemetry.Health, log *zap.Logger) *telemetry.Admin {
 	port := p.config.Observability.MetricsPort
+	admin := telemetry.NewAdmin(net.JoinHostPort(p.config.Server.Address, strconv.Itoa(port)), metrics, health, log.Named("admin"))
 	if port < 0 {
-		return
+		return admin
 	}
-	address := net.JoinHostPort(p.config.Server.Address, strconv.Itoa(port))
-	admin := telemetry.NewAdmin(address, metrics, health, log.Named("admin"))
 	lc.Append(fx.StartStopHook(admin.Start, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		return admin.Stop(ctx)
 	}))
+	return admin
 }
 
 // announce logs what runs, with every value that is not a default.
-func (p *platform) announce(log *zap.Logger) {
+func (p *platform) announce(log *zap.Logger, _ *telemetry.Admin) {
 	fields := []zap.Field{zap.String("version", Version()), zap.String("instance", p.config.Server.Instance())}
 	if p.loaded != nil {
 		fields = append(fields, zap.String("config_file", p.loaded.File()))

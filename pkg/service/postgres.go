@@ -7,7 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -133,7 +133,8 @@ type Migration struct {
 	shutdown  fx.Shutdowner
 	log       *zap.Logger
 	done      chan struct{}
-	once      sync.Once
+	refused   chan error // has one place: why the catalog must not be used
+	started   atomic.Bool
 }
 
 type migrationIn struct {
@@ -151,12 +152,16 @@ func newMigration(in migrationIn) *Migration {
 	m := &Migration{
 		pool: in.Pool, catalog: in.Catalog, cluster: in.Cluster.ID.String(),
 		component: in.Health.Component("catalog"), shutdown: in.Shutdowner, log: in.Log.Named("catalog"),
-		done: make(chan struct{}),
+		done: make(chan struct{}), refused: make(chan error, 1),
 	}
 	work := newLoop(m.run)
-	in.Lifecycle.Append(fx.StartStopHook(func(ctx context.Context) {
+	in.Lifecycle.Append(fx.StartStopHook(func(ctx context.Context) error {
 		work.start()
-		m.wait(ctx)
+		if err := m.wait(ctx); err != nil {
+			work.stop()
+			return err
+		}
+		return nil
 	}, work.stop))
 	return m
 }
@@ -164,13 +169,26 @@ func newMigration(in migrationIn) *Migration {
 // Done is closed once the catalog is fit for use.
 func (m *Migration) Done() <-chan struct{} { return m.done }
 
-func (m *Migration) wait(ctx context.Context) {
+// wait gives a database that is there the time to be made ready, and lets the
+// program start without one that is not.
+func (m *Migration) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, migrationWait)
 	defer cancel()
 	select {
 	case <-m.done:
+		return nil
+	case err := <-m.refused:
+		return err
 	case <-ctx.Done():
+	}
+	// In this order, refuse and this function cannot both overlook the other.
+	m.started.Store(true)
+	select {
+	case err := <-m.refused:
+		return err
+	default:
 		m.log.Warn("started without the catalog database: calls that need it fail until it answers")
+		return nil
 	}
 }
 
@@ -181,7 +199,7 @@ func (m *Migration) run(ctx context.Context) {
 		if err == nil {
 			m.component.OK()
 			m.log.Info("catalog is up to date")
-			m.once.Do(func() { close(m.done) })
+			close(m.done)
 			return
 		}
 		var foreign *catalog.ClusterMismatchError
@@ -204,9 +222,14 @@ func (m *Migration) migrate(ctx context.Context) error {
 	return m.catalog.CheckCluster(ctx, m.cluster)
 }
 
-// refuse ends the program: it must not touch another cluster's catalog.
+// refuse keeps the program from starting, or ends it: it must not touch another
+// cluster's catalog.
 func (m *Migration) refuse(err error) {
 	m.component.Down(err.Error())
+	m.refused <- err
+	if !m.started.Load() {
+		return
+	}
 	m.log.Error("refusing to run", zap.Error(err))
 	if err := m.shutdown.Shutdown(fx.ExitCode(ExitFailed)); err != nil {
 		m.log.Error("cannot ask the program to stop", zap.Error(err))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/dig"
@@ -101,6 +102,8 @@ func buildApp(build func() *fx.App) *fx.App {
 	}
 }
 
+// startApp starts the app. A signal meanwhile stops it once it has started: its
+// hooks run to their ends, so that what they began is ended in order too.
 func startApp(app *fx.App, told <-chan fx.ShutdownSignal, stderr io.Writer) (code int, started bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
 	defer cancel()
@@ -108,31 +111,51 @@ func startApp(app *fx.App, told <-chan fx.ShutdownSignal, stderr io.Writer) (cod
 	go func() { result <- app.Start(ctx) }()
 	select {
 	case err := <-result:
+		if err != nil {
+			release(app)
+		}
 		return report(stderr, "could not start", err), err == nil
 	case signaled := <-told:
-		// Cancelling makes fx roll back what has started.
-		cancel()
-		if err := <-result; err != nil {
-			return signaled.ExitCode, false
-		}
-		return max(signaled.ExitCode, stopApp(app, stderr)), false
+		return finishStart(app, signaled, result, stderr), false
 	}
 }
 
+// release ends fx's listening for signals. The hooks of an app that could not
+// start were run backwards before.
+func release(app *fx.App) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = app.Stop(ctx)
+}
+
+func finishStart(app *fx.App, signaled fx.ShutdownSignal, result <-chan error, stderr io.Writer) int {
+	code, ended := await(result, "could not start", stderr)
+	if !ended || code != ExitOK {
+		return code
+	}
+	return max(signaled.ExitCode, stopApp(app, stderr))
+}
+
 func stopApp(app *fx.App, stderr io.Writer) int {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
 	ctx, cancel := context.WithTimeout(context.Background(), app.StopTimeout())
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- app.Stop(ctx) }()
+	code, _ := await(result, "did not stop cleanly", stderr)
+	return code
+}
+
+// await waits for a start or stop to end, or for the signal that ends it at once.
+func await(result <-chan error, complaint string, stderr io.Writer) (code int, ended bool) {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
 	select {
 	case err := <-result:
-		return report(stderr, "did not stop cleanly", err)
+		return report(stderr, complaint, err), true
 	case <-again:
 		fmt.Fprintln(stderr, "told twice: ending at once")
-		return ExitFailed
+		return ExitFailed, false
 	}
 }
 

@@ -53,8 +53,13 @@ func (a *Admin) serve() {
 	}
 }
 
-// Address is where a started server listens.
-func (a *Admin) Address() string { return a.ln.Addr().String() }
+// Address is where a started server listens, "" if it was not started.
+func (a *Admin) Address() string {
+	if a.ln == nil {
+		return ""
+	}
+	return a.ln.Addr().String()
+}
 
 // Stop ends the server, after the requests under way or when ctx ends.
 func (a *Admin) Stop(ctx context.Context) error {

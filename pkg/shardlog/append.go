@@ -1,6 +1,7 @@
 package shardlog
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/samsa-io/samsa/pkg/segment"
@@ -181,7 +182,7 @@ func (s *shard) refuseProved(a *Append, err error) {
 // notAppended is what a refusal turns into when the incarnation ends before it is
 // proved: whatever the end, the batch was never accepted.
 func notAppended(lost error) error {
-	if _, ok := lost.(*NotOwnerError); ok {
+	if notOwner := (*NotOwnerError)(nil); errors.As(lost, &notOwner) {
 		return lost
 	}
 	return ErrDied

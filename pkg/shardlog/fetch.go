@@ -32,8 +32,8 @@ func (w *Writer) fetchAgain(key string, suffix int64, tries int, decode func([]b
 			case err == nil:
 				then(nil)
 				return
-			case errors.As(err, &more) && int64(more.Bytes) > suffix:
-				w.fetchAgain(key, int64(more.Bytes), tries, decode, then)
+			case errors.As(err, &more) && more.Bytes > suffix:
+				w.fetchAgain(key, more.Bytes, tries, decode, then)
 				return
 			case tries == 1:
 				then(fmt.Errorf("%w: %s: %w", ErrDamaged, key, err))

@@ -113,6 +113,8 @@ func (r *replica) applyEntry(e *segment.Entry) {
 		r.buryBucket(e.BucketID)
 	case segment.EntryForget:
 		delete(r.tombstones, e.Stream)
+	case segment.EntryForgetBucket:
+		delete(r.bucketTombstones, e.BucketID)
 	case segment.EntryHandOver: // says where the part ends, nothing of its streams
 	}
 }

@@ -3,6 +3,7 @@ package shardlog
 import (
 	"container/heap"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -298,26 +299,17 @@ func (n *simNode) reply(r Reply) {
 }
 
 func (s *sim) acknowledge(b *simBatch, r Reply) {
-	var condition *ConditionError
-	switch {
-	case r.Err == nil:
+	if r.Err == nil {
 		b.acked, b.ack = true, r.Ack
 		if b.match != nil {
 			require.Equal(s.t, *b.match, r.Ack.First)
 		}
-	case r.Err == ErrOutcomeUnknown:
-	default:
-		b.failed = true
-		if asConditionError(r.Err, &condition) {
-			require.GreaterOrEqual(s.t, condition.NextSeqNum, b.floor, "a refusal hides an acknowledged record")
-		}
+		return
 	}
-}
-
-func asConditionError(err error, c **ConditionError) bool {
-	got, ok := err.(*ConditionError)
-	*c = got
-	return ok
+	b.failed = !errors.Is(r.Err, ErrOutcomeUnknown)
+	if condition := (*ConditionError)(nil); errors.As(r.Err, &condition) {
+		require.GreaterOrEqual(s.t, condition.NextSeqNum, b.floor, "a refusal hides an acknowledged record")
+	}
 }
 
 // acked is the first position above every acknowledged record of a stream.

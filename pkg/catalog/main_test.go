@@ -2,7 +2,6 @@ package catalog_test
 
 import (
 	"context"
-	"os"
 	"sync"
 	"testing"
 
@@ -10,11 +9,13 @@ import (
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/local/postgres"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { os.Exit(catalogtest.Run(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.StopAfter(m)) }
 
 // hold is longer than any test.
 const hold = 1 << 40

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -34,10 +33,7 @@ func calls(ctx context.Context, c *catalog.Catalog) map[string]error {
 }
 
 func TestOutage_StoppedPostgresIsUnavailableAtOnceAndComesBack(t *testing.T) {
-	dir, err := os.MkdirTemp("", "catalog-outage-")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o711))
+	dir := postgres.TempDir(t)
 	server, err := postgres.Start(t.Context(), postgres.Options{Dir: dir, Fast: true})
 	require.NoError(t, err)
 	pool, err := pgxpool.New(t.Context(), server.URL)

@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,19 +12,21 @@ import (
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/local/postgres"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/bucket/internal/bucket"
 	"github.com/samsa-io/samsa/services/bucket/internal/owners"
 	"github.com/samsa-io/samsa/services/bucket/internal/server"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-func TestMain(m *testing.M) { os.Exit(catalogtest.Run(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.StopAfter(m)) }
 
 const (
 	shards  = 8

@@ -13,6 +13,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/service"
+	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 	"github.com/samsa-io/samsa/services/router/config"
 	"github.com/samsa-io/samsa/services/router/internal/backends"
@@ -33,7 +34,7 @@ func Module(c config.Config) fx.Option {
 	)
 }
 
-func newBackends(members *discovery.Registry, dialer *rpc.Dialer, owners backends.Owners, cluster objstore.Cluster, log *zap.Logger) *backends.Backends {
+func newBackends(members *discovery.Registry, dialer *rpc.Dialer, owners *shardroute.Router, cluster objstore.Cluster, log *zap.Logger) *backends.Backends {
 	for _, role := range []string{route.RoleAccount, route.RoleBucket, route.RoleStreamReader} {
 		members.Watch(role) // so that the first call need not wait
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
@@ -22,7 +23,9 @@ type Membership interface {
 
 // Owners calls the owner of a shard; *shardroute.Router is one.
 type Owners interface {
-	Do(ctx context.Context, shard stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error
+	Do(context.Context, stream.Shard, func(context.Context, grpc.ClientConnInterface) error) error
+	Ask(context.Context, stream.Shard, func(context.Context, grpc.ClientConnInterface) error) error
+	Report(shard stream.Shard, instance string)
 }
 
 // Dialer connects to addresses; *rpc.Dialer is one.
@@ -95,13 +98,40 @@ func (b *Backends) connect(members []discovery.Member) []proxy.Backend {
 }
 
 // Owner implements proxy.Backends.
-func (b *Backends) Owner(ctx context.Context, name stream.Name, try func(context.Context, proxy.Backend) error) error {
-	return b.owners.Do(ctx, name.Shard(b.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		return try(ctx, proxy.Backend{Instance: "the stream's writer", Conn: conn})
-	})
+func (b *Backends) Owner(ctx context.Context, name stream.Name, try proxy.Try) error {
+	return b.owners.Do(ctx, name.Shard(b.shards), b.with(try))
+}
+
+// AskOwner implements proxy.Backends.
+func (b *Backends) AskOwner(ctx context.Context, name stream.Name, try proxy.Try) error {
+	return b.owners.Ask(ctx, name.Shard(b.shards), b.with(try))
 }
 
 // Stuck implements proxy.Backends.
 func (b *Backends) Stuck(name stream.Name, backend proxy.Backend) {
-	b.log.Info("a shard's owner is slow to answer", zap.Uint32("shard", uint32(name.Shard(b.shards))), zap.String("instance", backend.Instance))
+	shard := name.Shard(b.shards)
+	b.log.Info("a shard's owner is slow to answer", zap.Uint32("shard", uint32(shard)), zap.String("instance", backend.Instance))
+	b.owners.Report(shard, backend.Instance)
+}
+
+func (b *Backends) with(try proxy.Try) func(context.Context, grpc.ClientConnInterface) error {
+	return func(ctx context.Context, conn grpc.ClientConnInterface) error {
+		return try(ctx, proxy.Backend{Instance: b.writerAt(conn), Conn: conn})
+	}
+}
+
+// writerAt names the stream-writer that a connection leads to, by its address if
+// it has left.
+func (b *Backends) writerAt(conn grpc.ClientConnInterface) string {
+	dialed, ok := conn.(interface{ Target() string })
+	if !ok {
+		return discovery.RoleStreamWriter
+	}
+	_, address, _ := strings.Cut(dialed.Target(), ":///")
+	for _, member := range b.members.Watch(discovery.RoleStreamWriter).Snapshot() {
+		if member.Address == address {
+			return member.Instance
+		}
+	}
+	return address
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/samsa-io/samsa/pkg/discovery"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/router/internal/proxy"
 )
@@ -31,7 +32,7 @@ func members(role string, n int) []discovery.Member {
 func newBackends(t *testing.T, m fixed) *Backends {
 	dialer := rpc.NewDialer(rpc.DialerConfig{Inproc: rpc.NewInproc()})
 	t.Cleanup(func() { require.NoError(t, dialer.Close()) })
-	return New(m, dialer, shardZero{}, 64, zaptest.NewLogger(t))
+	return New(m, dialer, &owners{}, 64, zaptest.NewLogger(t))
 }
 
 func instances(backends []proxy.Backend) []string {
@@ -72,21 +73,47 @@ func TestReaders_StayWithTheirStreams(t *testing.T) {
 	}
 }
 
-type shardZero struct{}
-
-func (shardZero) Do(ctx context.Context, shard stream.Shard, f func(context.Context, grpc.ClientConnInterface) error) error {
-	if shard != (stream.Name{Bucket: "logs", Stream: "a"}).Shard(64) {
-		return fmt.Errorf("wrong shard %d", shard)
-	}
-	return f(ctx, nil)
+// owners answers with one connection, whatever the shard.
+type owners struct {
+	conn     grpc.ClientConnInterface
+	asked    []stream.Shard
+	reported string
 }
 
-func TestOwner_AsksForTheStreamsShard(t *testing.T) {
-	b := newBackends(t, nil)
-	called := false
-	require.NoError(t, b.Owner(t.Context(), stream.Name{Bucket: "logs", Stream: "a"}, func(context.Context, proxy.Backend) error {
-		called = true
+type calling = func(context.Context, grpc.ClientConnInterface) error
+
+func (o *owners) Do(ctx context.Context, shard stream.Shard, f calling) error {
+	o.asked = append(o.asked, shard)
+	return f(ctx, o.conn)
+}
+
+func (o *owners) Ask(ctx context.Context, shard stream.Shard, f calling) error {
+	return o.Do(ctx, shard, f)
+}
+
+func (o *owners) Report(_ stream.Shard, instance string) { o.reported = instance }
+
+func TestOwner_IsTheShardsAndHasItsName(t *testing.T) {
+	b := newBackends(t, fixed{"stream-writer": members("stream-writer", 2)})
+	conn, err := b.dialer.Conn("inproc:stream-writer-1")
+	require.NoError(t, err)
+	o := &owners{conn: conn}
+	b.owners = o
+	name := stream.Name{Bucket: "logs", Stream: "a"}
+	var seen proxy.Backend
+	try := func(_ context.Context, backend proxy.Backend) error {
+		seen = backend
 		return nil
-	}))
-	require.True(t, called)
+	}
+	require.NoError(t, b.Owner(t.Context(), name, try))
+	require.NoError(t, b.AskOwner(t.Context(), name, try))
+	require.Equal(t, []stream.Shard{name.Shard(64), name.Shard(64)}, o.asked)
+	require.Equal(t, "stream-writer-1", seen.Instance)
+
+	b.Stuck(name, seen)
+	require.Equal(t, "stream-writer-1", o.reported)
 }
+
+var _ Owners = (*shardroute.Router)(nil)
+
+var _ proxy.Backends = (*Backends)(nil)

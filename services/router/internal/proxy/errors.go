@@ -9,9 +9,9 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
 )
@@ -34,8 +34,10 @@ func (e *unreachableError) Error() string {
 func (e *unreachableError) Unwrap() error        { return e.err }
 func (e *unreachableError) Is(target error) bool { return target == ErrUnreachable }
 
-// GRPCStatus makes it a refusal: nothing was sent.
-func (e *unreachableError) GRPCStatus() *status.Status { return unavailable(e.Error()) }
+// GRPCStatus is that of a connection that could not be made.
+func (e *unreachableError) GRPCStatus() *status.Status {
+	return status.New(codes.Unavailable, e.Error())
+}
 
 // nothingHappened tells whether the failed attempt certainly had no effect.
 func nothingHappened(err error) bool {
@@ -43,14 +45,11 @@ func nothingHappened(err error) bool {
 		rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
 }
 
-// notOwner names the detail by which a stream-writer refuses a shard that it does
-// not own.
-const notOwner protoreflect.FullName = "samsa.internal.v1.NotOwner"
-
-// IsNotOwner tells whether a stream-writer refused because it does not own the shard.
+// IsNotOwner tells whether a stream-writer refused because it does not own the
+// shard.
 func IsNotOwner(err error) bool {
-	for _, detail := range status.Convert(err).Proto().GetDetails() {
-		if detail.MessageName() == notOwner {
+	for _, detail := range status.Convert(err).Details() {
+		if _, ok := detail.(*clusterv1.NotOwner); ok {
 			return true
 		}
 	}

@@ -103,14 +103,20 @@ func (x *exchange) start() error {
 	}
 }
 
-// startWithOwner limits the search for an owner. An owner that has the request
-// may take as long as the client waits.
+// startWithOwner limits the search for an owner. An owner that has an append may
+// take as long as the client waits: it is not asked again.
 func (x *exchange) startWithOwner(ctx context.Context) error {
 	search, cancel := context.WithTimeout(ctx, x.proxy.config.RouteTimeout)
 	defer cancel()
-	err := x.proxy.backends.Owner(search, x.name, func(_ context.Context, b Backend) error { return x.try(b) })
-	if err != nil && search.Err() != nil && ctx.Err() == nil && (errors.Is(err, search.Err()) || nothingHappened(err)) {
-		return unavailable(fmt.Sprintf("no stream-writer has taken the shard of stream %q yet: %s", x.name, status.Convert(err).Message())).Err()
+	var err error
+	if x.method.Changes {
+		err = x.proxy.backends.Owner(search, x.name, func(_ context.Context, b Backend) error { return x.try(b) })
+	} else {
+		err = x.proxy.backends.AskOwner(search, x.name, x.tryWithin)
+	}
+	var noOwner *rpc.Error // not a backend's: those come as statuses
+	if ctx.Err() == nil && (errors.As(err, &noOwner) || errors.Is(err, context.DeadlineExceeded)) {
+		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached: %s", x.name, status.Convert(err).Message())).Err()
 	}
 	return err
 }
@@ -141,8 +147,12 @@ type call struct {
 
 // try sends the first message to a backend and waits until it answers. On success
 // x.call is set and the request can't be sent again.
-func (x *exchange) try(backend Backend) error {
+func (x *exchange) try(backend Backend) error { return x.tryWithin(context.Background(), backend) }
+
+// tryWithin is try, given up when limit ends.
+func (x *exchange) tryWithin(limit context.Context, backend Backend) error {
 	ctx, cancel := context.WithCancel(outgoing(x.client.Context()))
+	defer context.AfterFunc(limit, cancel)()
 	c, err := x.attempt(ctx, cancel, backend)
 	if err != nil {
 		cancel()

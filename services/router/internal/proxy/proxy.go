@@ -28,12 +28,17 @@ type Backends interface {
 	// be the owner instead, until ctx ends, while the error says that nothing
 	// happened: a NotOwner detail, a typed SERVICE_UNAVAILABLE, or ErrUnreachable.
 	// Another error makes it look for a new owner only on behalf of later calls.
-	// The end of ctx must not interrupt try.
-	Owner(ctx context.Context, name stream.Name, try func(context.Context, Backend) error) error
+	Owner(ctx context.Context, name stream.Name, try Try) error
+	// AskOwner is Owner for calls that may be repeated whatever became of them. The
+	// end of try's context ends an attempt that takes too long.
+	AskOwner(ctx context.Context, name stream.Name, try Try) error
 	// Stuck reports that a backend has not answered for a while, so that someone
 	// looks whether it still lives.
 	Stuck(name stream.Name, backend Backend)
 }
+
+// Try is one attempt with one backend.
+type Try = func(context.Context, Backend) error
 
 // Backend is an instance of a service.
 type Backend struct {

@@ -221,6 +221,20 @@ func TestBrokenConnection_IsRepairedForReads(t *testing.T) {
 	require.EqualValues(t, 9, got.GetNextSeqNum())
 }
 
+func TestBrokenConnection_IsRepairedForTails(t *testing.T) {
+	r := routertest.New(t)
+	var first *routertest.Service
+	first = r.Add("stream-writer", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+		first.Die()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	r.Add("stream-writer", &routertest.Service{AnyUnary: answer(&samsav1.CheckTailResponse{NextSeqNum: 9}, nil)})
+	got, err := r.Streams().CheckTail(t.Context(), &samsav1.CheckTailRequest{Bucket: "logs", Stream: "a"})
+	require.NoError(t, err)
+	require.EqualValues(t, 9, got.GetNextSeqNum())
+}
+
 func TestNoMember_IsUnavailable(t *testing.T) {
 	r := routertest.New(t)
 	_, err := r.Streams().Read(t.Context(), &samsav1.ReadRequest{Bucket: "logs", Stream: "a"})

@@ -6,15 +6,14 @@ import (
 	"net"
 	"sync"
 
-	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/router/internal/proxy"
 )
-
-type statusProto = spb.Status
 
 // Backends are fixed lists of services by role. Appends try the writers in turn.
 type Backends struct {
@@ -44,17 +43,30 @@ func (b *Backends) Any(role string) []proxy.Backend {
 func (b *Backends) Readers(stream.Name) []proxy.Backend { return b.Any("stream-reader") }
 
 // Owner implements proxy.Backends: it tries each stream-writer once.
-func (b *Backends) Owner(ctx context.Context, _ stream.Name, try func(context.Context, proxy.Backend) error) error {
+func (b *Backends) Owner(ctx context.Context, _ stream.Name, try proxy.Try) error {
+	return b.tryWriters(ctx, try, nothingHappened)
+}
+
+// AskOwner implements proxy.Backends, likewise.
+func (b *Backends) AskOwner(ctx context.Context, _ stream.Name, try proxy.Try) error {
+	return b.tryWriters(ctx, try, func(err error) bool {
+		return nothingHappened(err) || status.Code(err) == codes.Unavailable
+	})
+}
+
+func (b *Backends) tryWriters(ctx context.Context, try proxy.Try, again func(error) bool) error {
 	err := errors.New("no stream-writer")
 	for _, backend := range b.Any("stream-writer") {
-		err = try(ctx, backend)
-		again := errors.Is(err, proxy.ErrUnreachable) || proxy.IsNotOwner(err) ||
-			rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
-		if !again {
+		if err = try(ctx, backend); !again(err) {
 			return err
 		}
 	}
 	return err
+}
+
+func nothingHappened(err error) bool {
+	return errors.Is(err, proxy.ErrUnreachable) || proxy.IsNotOwner(err) ||
+		rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
 }
 
 // Stuck implements proxy.Backends.

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/anypb"
 
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
 )
@@ -81,11 +81,11 @@ func (s streams) ReadSession(r *samsav1.ReadSessionRequest, ss samsav1.StreamSer
 
 // NotOwner is the refusal of a stream-writer that does not own the shard.
 func NotOwner() error {
-	return status.FromProto(&statusProto{
-		Code:    int32(codes.Unavailable),
-		Message: "not the owner",
-		Details: []*anypb.Any{{TypeUrl: "type.googleapis.com/samsa.internal.v1.NotOwner"}},
-	}).Err()
+	s, err := status.New(codes.Unavailable, "not the owner").WithDetails(&clusterv1.NotOwner{})
+	if err != nil { // only for status OK
+		panic(err)
+	}
+	return s.Err()
 }
 
 // dyingListener can cut all its connections.

@@ -33,6 +33,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 )
 
@@ -242,7 +243,7 @@ func TestApp_ProvidesTheWholePlatform(t *testing.T) {
 	c.Database.URL = postgres.ForTest(t)
 	start(t, newApp(t, c, fx.Invoke(func(
 		*pgxpool.Pool, *catalog.Catalog, *Migration, *clientv3.Client, *nats.Conn, *notify.Bus, *discovery.Registry,
-		objstore.Store, objstore.Cluster, *rpc.Inproc, *rpc.Dialer, *Host, *telemetry.Admin, Config,
+		objstore.Store, objstore.Cluster, *rpc.Inproc, *rpc.Dialer, *shardroute.Router, *Host, *telemetry.Admin, Config,
 	) {
 	})))
 }

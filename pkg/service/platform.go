@@ -18,7 +18,9 @@ import (
 
 	"github.com/samsa-io/samsa/pkg/config"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 )
 
@@ -45,7 +47,7 @@ type platform struct {
 // Gatherer), trace.TracerProvider, *telemetry.Health, *telemetry.Admin, objstore.Store,
 // objstore.Cluster, *pgxpool.Pool, *catalog.Catalog, *Migration,
 // *clientv3.Client, *nats.Conn, *notify.Bus, *discovery.Registry, *rpc.Inproc, *rpc.Dialer,
-// *Host. It runs the admin server and sets the app's time-outs.
+// *shardroute.Router, *Host. It runs the admin server and sets the app's time-outs.
 //
 // Give it to fx.New before the services, and those as fx.Module: fx runs what a
 // module invokes in the order of the modules, and stops in reverse.
@@ -69,7 +71,7 @@ func Platform(c Config, options ...PlatformOption) fx.Option {
 			fx.Provide(
 				p.logger, p.registry, p.tracer, p.admin, telemetry.NewHealth, rpc.NewMetrics, rpc.NewInproc,
 				p.store, cluster, p.postgres, newCatalog, newMigration,
-				p.etcd, p.discovery, p.nats, newBus, newDialer, p.host,
+				p.etcd, p.discovery, p.nats, newBus, newDialer, newShardRouter, p.host,
 			),
 			fx.Invoke(p.announce),
 		),
@@ -150,6 +152,14 @@ func newDialer(lc fx.Lifecycle, inproc *rpc.Inproc, registry *discovery.Registry
 	})
 	lc.Append(fx.StopHook(dialer.Close))
 	return dialer
+}
+
+func newShardRouter(lc fx.Lifecycle, registry *discovery.Registry, dialer *rpc.Dialer, cluster objstore.Cluster, reg prometheus.Registerer, log *zap.Logger) *shardroute.Router {
+	router := shardroute.New(registry.Watch(discovery.RoleStreamWriter), dialer, shardroute.Options{
+		Shards: cluster.Shards, Log: log.Named("shardroute"), Registerer: reg,
+	})
+	lc.Append(fx.StopHook(router.Close))
+	return router
 }
 
 func (p *platform) host(registry *discovery.Registry, in hostIn) *Host {

@@ -144,7 +144,7 @@ func TestTypedErrors_PassUntouchedButForTheRequestID(t *testing.T) {
 
 func TestAppend_FollowsRefusalsAndDeadWriters(t *testing.T) {
 	for title, first := range map[string]*routertest.Service{
-		"not the owner": {AnyUnary: answer(nil, routertest.NotOwner())},
+		"not the owner": {AnyUnary: answer(nil, routertest.NotOwner(nil))},
 		"unavailable":   {AnyUnary: answer(nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "full"))},
 	} {
 		t.Run(title, func(t *testing.T) {
@@ -167,7 +167,7 @@ func TestAppend_FollowsRefusalsAndDeadWriters(t *testing.T) {
 
 func TestNotOwner_NeverReachesTheClient(t *testing.T) {
 	r := routertest.New(t)
-	r.Add("stream-writer", &routertest.Service{AnyUnary: answer(nil, routertest.NotOwner())})
+	r.Add("stream-writer", &routertest.Service{AnyUnary: answer(nil, routertest.NotOwner(nil))})
 
 	_, err := r.Streams().Append(t.Context(), appendRequest())
 	require.Equal(t, codes.Unavailable, status.Code(err))
@@ -285,7 +285,7 @@ func sessionRequest(i uint64) *samsav1.AppendSessionRequest {
 
 func TestAppendSession_PipelinesAndDrainsAtHalfClose(t *testing.T) {
 	r := routertest.New(t)
-	r.Add("stream-writer", &routertest.Service{AppendSession: func(samsav1.StreamService_AppendSessionServer) error { return routertest.NotOwner() }})
+	r.Add("stream-writer", &routertest.Service{AppendSession: func(samsav1.StreamService_AppendSessionServer) error { return routertest.NotOwner(nil) }})
 	r.Add("stream-writer", &routertest.Service{AppendSession: echo})
 
 	session, err := r.Streams().AppendSession(t.Context())
@@ -317,7 +317,7 @@ func TestAppendSession_IsNotRepeatedAfterAnAck(t *testing.T) {
 		_, _ = ss.Recv()
 		_ = ss.Send(&samsav1.AppendSessionResponse{})
 		_, _ = ss.Recv()
-		return routertest.NotOwner()
+		return routertest.NotOwner(nil)
 	}})
 	second := r.Add("stream-writer", &routertest.Service{AppendSession: echo})
 

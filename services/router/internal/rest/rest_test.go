@@ -429,7 +429,7 @@ func TestSession_SendsEventsWithTheNextPosition(t *testing.T) {
 	require.True(t, strings.HasPrefix(events[2], "id: 8\ndata: {\"tail\":"), events[2])
 	require.Equal(t, "event: end\ndata: {}", events[3])
 
-	play = script(routertest.NotOwner(), record(7, "x"))
+	play = script(routertest.NotOwner(nil), record(7, "x"))
 	got = s.do("GET", streamPath+"/session?heartbeats=false", "", "Accept: text/event-stream")
 	require.False(t, seen.GetHeartbeats())
 	require.Contains(t, got.body, "event: error\ndata: {\"code\":\"ERROR_CODE_SERVICE_UNAVAILABLE\"")

@@ -36,6 +36,11 @@ type Rig struct {
 
 // New starts a router that runs until the test ends.
 func New(t testing.TB) *Rig {
+	return NewBehind(t, func(r *Rig, _ *rpc.Dialer) proxy.Backends { return &r.Backends })
+}
+
+// NewBehind is New with other backends than the fixed ones.
+func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends) *Rig {
 	inproc := rpc.NewInproc()
 	r := &Rig{
 		Backends: Backends{Members: map[string][]*Service{}},
@@ -47,7 +52,7 @@ func New(t testing.TB) *Rig {
 	table, err := route.NewTable(route.Services()...)
 	require.NoError(t, err)
 	config := proxy.Config{ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond}
-	r.Proxy = proxy.New(table, &r.Backends, config)
+	r.Proxy = proxy.New(table, behind(r, r.dialer), config)
 	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options()...)
 	server.Register(r.Server, r.Proxy)
 	reflection.Register(r.Server)

@@ -24,6 +24,7 @@ type Service struct {
 
 	AnyUnary      func(ctx context.Context, method string, request any) (any, error)
 	AppendSession func(samsav1.StreamService_AppendSessionServer) error
+	TakeShard     func(*clusterv1.TakeShardRequest) (*clusterv1.TakeShardResponse, error)
 	ReadSession   func(*samsav1.ReadSessionRequest, samsav1.StreamService_ReadSessionServer) error
 
 	Server *grpc.Server
@@ -43,6 +44,7 @@ func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 	samsav1.RegisterStreamServiceServer(s.Server, server)
 	samsav1.RegisterAccountServiceServer(s.Server, samsav1.UnimplementedAccountServiceServer{})
 	samsav1.RegisterBucketServiceServer(s.Server, samsav1.UnimplementedBucketServiceServer{})
+	clusterv1.RegisterWriterServiceServer(s.Server, clusterv1.UnimplementedWriterServiceServer{})
 	served := make(chan error, 1)
 	go func() { served <- s.Server.Serve(s.listener) }()
 	t.Cleanup(func() {
@@ -57,6 +59,9 @@ func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 func (s *Service) Die() { s.listener.die() }
 
 func (s *Service) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
+	if take, ok := request.(*clusterv1.TakeShardRequest); ok {
+		return s.TakeShard(take)
+	}
 	s.Calls.Add(1)
 	return s.AnyUnary(ctx, info.FullMethod, request)
 }
@@ -79,9 +84,10 @@ func (s streams) ReadSession(r *samsav1.ReadSessionRequest, ss samsav1.StreamSer
 	return s.service.ReadSession(r, ss)
 }
 
-// NotOwner is the refusal of a stream-writer that does not own the shard.
-func NotOwner() error {
-	s, err := status.New(codes.Unavailable, "not the owner").WithDetails(&clusterv1.NotOwner{})
+// NotOwner is the refusal of a stream-writer that does not own the shard, and may
+// know who does.
+func NotOwner(owner *clusterv1.Owner) error {
+	s, err := status.New(codes.Unavailable, "not the owner").WithDetails(&clusterv1.NotOwner{Owner: owner})
 	if err != nil { // only for status OK
 		panic(err)
 	}

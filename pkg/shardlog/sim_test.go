@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,87 @@ type sim struct {
 	rows    map[stream.Name]CatalogStream
 	batches map[uint64]*simBatch
 	nextID  uint64
+
+	producers []*simProducer
+}
+
+// simProducer is a client that sends numbered batches through a session, a few in
+// flight, and sends whatever was not acknowledged again after a failure.
+type simProducer struct {
+	s        *sim
+	name     stream.Name
+	id       string
+	node     *simNode
+	session  *Session
+	attempt  int // counts sessions
+	acked    uint64
+	sent     uint64
+	batches  []uint64 // the batch of each producer_seq
+	finished bool     // sends nothing new
+}
+
+// simSend is one sending of a producer's batch.
+type simSend struct {
+	p       *simProducer
+	attempt int
+	seq     uint64
+}
+
+const producerDepth = 3
+
+// pump sends what there is room for.
+func (p *simProducer) pump() {
+	if p.node == nil || p.node.dead {
+		p.reopen()
+	}
+	for p.sent < p.acked+producerDepth && (!p.finished || p.sent < uint64(len(p.batches))) {
+		if p.sent == uint64(len(p.batches)) {
+			p.s.nextID++
+			p.batches = append(p.batches, p.s.nextID)
+			p.s.batches[p.s.nextID] = &simBatch{id: p.s.nextID, name: p.name}
+		}
+		body := binary.BigEndian.AppendUint64(nil, p.batches[p.sent])
+		a := &Append{
+			Tag: simSend{p, p.attempt, p.sent}, Name: p.name, Session: p.session, Count: 1, Timestamps: []uint64{NoTimestamp},
+			Payload: segment.AppendRecord(nil, nil, body), ProducerID: p.id, ProducerSeq: p.sent,
+		}
+		p.sent++
+		p.node.deliver(a)
+	}
+}
+
+// reopen begins a session with some writer and forgets what is in flight.
+func (p *simProducer) reopen() {
+	p.attempt++
+	p.node = p.s.nodes[len(p.s.nodes)-1-p.s.rng.IntN(min(3, len(p.s.nodes)))]
+	p.session = &Session{}
+	p.sent = p.acked
+}
+
+func (p *simProducer) answered(to simSend, r Reply) {
+	gap := (*ProducerGapError)(nil)
+	require.False(p.s.t, to.seq < p.acked && errors.As(r.Err, &gap) && gap.Expected < p.acked, "the stream forgot acknowledged batches")
+	if r.Err == nil {
+		b := p.s.batches[p.batches[to.seq]]
+		if b.acked {
+			require.Equal(p.s.t, b.ack, r.Ack, "a repeated batch got another answer")
+		}
+		b.acked, b.ack = true, r.Ack
+	}
+	if to.attempt != p.attempt {
+		return
+	}
+	if r.Err != nil {
+		p.s.after(p.s.lag(), func() {
+			if to.attempt == p.attempt {
+				p.reopen()
+				p.pump()
+			}
+		})
+		return
+	}
+	require.Equal(p.s.t, p.acked, to.seq, "a session's acknowledgements are out of order")
+	p.acked++
 }
 
 const simShards = 3
@@ -93,6 +175,7 @@ func newSim(t require.TestingT, seed uint64) *sim {
 		name := stream.Name{Bucket: "bucket", Stream: fmt.Sprint(i)}
 		s.streams = append(s.streams, name)
 		s.rows[name] = CatalogStream{ID: s.randomID(), BucketID: stream.ID{1}, Config: stream.DefaultConfig(), ConfigVersion: 1}
+		s.producers = append(s.producers, &simProducer{s: s, name: name, id: fmt.Sprint("p", i)})
 	}
 	return s
 }
@@ -291,6 +374,8 @@ func (n *simNode) reply(r Reply) {
 		tag(r)
 	case *simBatch:
 		s.acknowledge(tag, r)
+	case simSend:
+		tag.p.answered(tag, r)
 	case simQuery:
 		if r.Err == nil {
 			require.GreaterOrEqual(s.t, r.View.Tail, tag.floor, "a proved tail hides an acknowledged record")
@@ -342,6 +427,9 @@ func (s *sim) append(n *simNode) {
 func (s *sim) round() {
 	for range 1 + s.rng.IntN(3) {
 		s.append(s.nodes[s.rng.IntN(len(s.nodes))])
+	}
+	for _, p := range s.producers {
+		p.pump()
 	}
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
 	name := s.streams[s.rng.IntN(len(s.streams))]
@@ -455,6 +543,11 @@ func (s *sim) check() (acked int) {
 			}
 			seen[id] = true
 		}
+		for _, p := range s.producers {
+			require.True(s.t, slices.IsSortedFunc(p.batches, func(a, b uint64) int {
+				return int(s.batches[a].ack.First) - int(s.batches[b].ack.First)
+			}), "a producer's batches are out of order")
+		}
 		for _, b := range s.batches {
 			if b.name == name && b.acked {
 				acked++
@@ -483,7 +576,20 @@ func (s *sim) settle() {
 			s.append(n)
 			require.False(s.t, n.dead)
 		}
+		for _, p := range s.producers {
+			p.finished, p.node, p.session = true, n, &Session{}
+			p.attempt++
+			p.sent = p.acked
+			p.pump()
+		}
 		s.run(s.now.Add(10 * time.Second))
+		for _, p := range s.producers {
+			p.pump()
+		}
+		s.run(s.now.Add(10 * time.Second))
+		for _, p := range s.producers {
+			require.Len(s.t, p.batches, int(p.acked), "a producer could not finish")
+		}
 		for _, b := range s.batches {
 			if b.id > s.nextID-20 && b.match == nil {
 				require.True(s.t, b.acked, "a calm writer did not acknowledge")

@@ -26,8 +26,10 @@ type cursor struct {
 	epoch stream.Epoch
 	log   stream.Incarnation
 	index stream.SeqNum // the owner knows blocks from here on
-	// durable is the newest slot known to hold a record of the stream.
-	durable logindex.Durable
+	// durable ends at the newest slot known to hold records of the stream: those
+	// below durableTo.
+	durable   logindex.Durable
+	durableTo stream.SeqNum
 }
 
 // nextID is the id of the tail.
@@ -43,6 +45,7 @@ func (c *cursor) learn(located live.Located) {
 	c.epoch, c.log, c.index = located.Epoch, located.Log, located.Index
 	if n := len(located.Blocks); n > 0 {
 		last := &located.Blocks[n-1]
+		c.durableTo = last.Next()
 		c.durable = logindex.Durable{Epoch: located.Epoch, Log: last.Log, End: last.Slot + 1}
 	}
 }
@@ -174,12 +177,16 @@ func (c *cursor) find(ctx context.Context, maxBytes uint64) error {
 // target tells the locator how far the newest log can be trusted: up to the
 // first block that the owner has in memory. What is older stands before it.
 func (c *cursor) target(ctx context.Context) (logindex.Target, error) {
-	if c.durable.Log.IsZero() && c.index < c.tail.Next {
+	target := logindex.Target{Shard: c.shard, Stream: c.id}
+	if c.durableTo < c.index && c.index < c.tail.Next {
 		if _, err := c.ask(ctx, c.index, 1); err != nil {
-			return logindex.Target{}, err
+			return target, err
 		}
 	}
-	return logindex.Target{Shard: c.shard, Stream: c.id, Known: c.durable}, nil
+	if c.durableTo >= c.index {
+		target.Known = c.durable
+	}
+	return target, nil
 }
 
 // seekTimestamp starts at the first record with that timestamp or a later one,

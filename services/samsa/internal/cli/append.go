@@ -196,7 +196,8 @@ func (p *appended) line(took time.Duration) string {
 
 func (p *appended) summary(took time.Duration) string {
 	records, bytes := p.records.Load(), p.bytes.Load()
-	text := fmt.Sprintf("appended %d records (%d bytes) in %v: %s", records, bytes, took.Round(time.Millisecond), rates(records, bytes, took))
+	noun := map[bool]string{true: "record", false: "records"}[records == 1]
+	text := fmt.Sprintf("appended %d %s (%d bytes) in %v: %s", records, noun, bytes, took.Round(time.Millisecond), rates(records, bytes, took))
 	if p.placed.Load() {
 		text += fmt.Sprintf("; seq_num %d to %d", p.first.Load(), p.last.Load())
 	}

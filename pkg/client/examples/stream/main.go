@@ -1,0 +1,168 @@
+// Command stream shows the client at work: it creates a stream, follows it live,
+// appends through a session and through a producer, and reads all back.
+//
+//	SAMSA_ADDRESS=http://127.0.0.1:50052 go run ./pkg/client/examples/stream
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/samsa-io/samsa/pkg/client"
+)
+
+const (
+	batches         = 10
+	recordsPerBatch = 100
+	singles         = 500
+	total           = batches*recordsPerBatch + singles
+)
+
+func main() {
+	address := os.Getenv("SAMSA_ADDRESS")
+	if address == "" {
+		address = "http://127.0.0.1:50052"
+	}
+	if err := run(context.Background(), address, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "stream:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, address string, out io.Writer) error {
+	c, err := client.New(address, client.WithToken(os.Getenv("SAMSA_TOKEN")))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+
+	name := "example-" + uuid.NewString()
+	if _, err := c.CreateBucket(ctx, name, client.BucketConfig{}); err != nil {
+		return err
+	}
+	defer func() { _ = c.DeleteBucket(ctx, name) }()
+	bucket := c.Bucket(name)
+	if _, err := bucket.CreateStream(ctx, "greetings", client.StreamConfig{RetentionAge: new(24 * time.Hour)}); err != nil {
+		return err
+	}
+	stream := bucket.Stream("greetings")
+	_, _ = fmt.Fprintf(out, "created %s/%s\n", name, stream.Name())
+
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error { return follow(both, stream, out) })
+	group.Go(func() error { return write(both, stream, out) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return readBack(ctx, stream, out)
+}
+
+// follow reads live, from the first record on, until it has seen all. Whatever
+// breaks meanwhile, each record comes once and in order.
+func follow(ctx context.Context, stream *client.Stream, out io.Writer) error {
+	session := stream.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0), Count: new(uint64(total))})
+	defer session.Close()
+	seen := 0
+	for record, err := range session.Records() {
+		if err != nil {
+			return err
+		}
+		if record.SeqNum != uint64(seen) {
+			return fmt.Errorf("record %d came where %d was due", record.SeqNum, seen)
+		}
+		seen++
+	}
+	_, _ = fmt.Fprintf(out, "followed %d records live\n", seen)
+	return nil
+}
+
+func write(ctx context.Context, stream *client.Stream, out io.Writer) error {
+	if err := writeBatches(ctx, stream, out); err != nil {
+		return err
+	}
+	return writeSingles(ctx, stream, out)
+}
+
+// writeBatches has many batches in flight at a time. With a producer id each is
+// stored once, also if it must be sent again.
+func writeBatches(ctx context.Context, stream *client.Stream, out io.Writer) error {
+	session := stream.AppendSession(ctx, client.SessionOptions{ProducerID: uuid.NewString()})
+	var acks []client.Pending
+	for i := range batches {
+		var input client.AppendInput
+		for j := range recordsPerBatch {
+			input.Records = append(input.Records, client.AppendRecord{
+				Headers: []client.Header{{Name: []byte("batch"), Value: fmt.Append(nil, i)}},
+				Body:    fmt.Appendf(nil, "hello %d from batch %d", j, i),
+			})
+		}
+		ack, err := session.Submit(ctx, input)
+		if err != nil {
+			return errors.Join(err, session.Close(ctx))
+		}
+		acks = append(acks, ack)
+	}
+	if err := session.Close(ctx); err != nil {
+		return err
+	}
+	last, err := acks[batches-1].Wait(ctx)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "appended %d batches, up to seq_num %d\n", batches, last.EndSeqNum-1)
+	return nil
+}
+
+// writeSingles leaves the making of batches to a producer.
+func writeSingles(ctx context.Context, stream *client.Stream, out io.Writer) error {
+	producer := stream.Producer(ctx, client.ProducerOptions{})
+	var last client.Receipt
+	for i := range singles {
+		receipt, err := producer.Add(ctx, client.AppendRecord{Body: fmt.Appendf(nil, "single %d", i)})
+		if err != nil {
+			return errors.Join(err, producer.Close(ctx))
+		}
+		last = receipt
+	}
+	if err := producer.Close(ctx); err != nil {
+		return err
+	}
+	seqNum, err := last.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "produced %d records, up to seq_num %d\n", singles, seqNum)
+	return nil
+}
+
+// readBack reads up to the tail and shows how to tell errors apart.
+func readBack(ctx context.Context, stream *client.Stream, out io.Writer) error {
+	count := 0
+	session := stream.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0)}, client.StopAtTail())
+	for _, err := range session.Records() {
+		if err != nil {
+			return err
+		}
+		count++
+	}
+	_, _ = fmt.Fprintf(out, "read %d records up to the tail\n", count)
+
+	_, err := stream.Append(ctx, client.AppendInput{
+		Records:    []client.AppendRecord{{Body: []byte("too late")}},
+		Conditions: client.Conditions{MatchSeqNum: new(uint64(0))},
+	})
+	var failure *client.Error
+	if !errors.Is(err, client.ErrConditionFailed) || !errors.As(err, &failure) {
+		return fmt.Errorf("an append at seq_num 0 of a full stream gave %w", err)
+	}
+	next, _ := failure.NextSeqNum()
+	_, _ = fmt.Fprintf(out, "an append meant for seq_num 0 was refused: the next one is %d\n", next)
+	return nil
+}

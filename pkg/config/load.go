@@ -158,7 +158,7 @@ func (l *loader) unknownVariables(n names) {
 }
 
 func (l *loader) tolerated(name, value string) bool {
-	if slices.Contains(ownVariables, name) || strings.HasPrefix(name, "SAMSA_TEST_") || injected(name, value) {
+	if slices.Contains(ownVariables(), name) || strings.HasPrefix(name, "SAMSA_TEST_") || injected(name, value) {
 		return true
 	}
 	return slices.ContainsFunc(l.options.Foreign, func(foreign string) bool {

@@ -108,8 +108,8 @@ func TestLoad_NamesUnknownKeysWithTheNearest(t *testing.T) {
 	}
 	s.o.Args = []string{"--server.adress=x"}
 	_, err := Load(s.o)
-	problems, ok := err.(Problems)
-	require.True(t, ok)
+	var problems Problems
+	require.ErrorAs(t, err, &problems)
 	text := err.Error()
 	require.Len(t, problems, 5, text)
 	require.Contains(t, text, "server.prot = \"2\" ("+s.o.File+":2): no such key; did you mean server.port?")

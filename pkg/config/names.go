@@ -11,27 +11,29 @@ const envPrefix = "SAMSA_"
 // FileVariable names the configuration file.
 const FileVariable = "SAMSA_CONFIG"
 
-// ownVariables begin with the prefix and are no keys: those of the command line
+// ownVariables lists what begins with the prefix and is no key: those of the command line
 // client, and what tests use.
-var ownVariables = []string{FileVariable, "SAMSA_ADDRESS", "SAMSA_TOKEN"}
+func ownVariables() []string { return []string{FileVariable, "SAMSA_ADDRESS", "SAMSA_TOKEN"} }
 
 // prototypeNames are the variables of Samsa's prototype that are not simply
 // <SECTION>_<KEY>.
-var prototypeNames = map[string]string{
-	"ETCD_ENDPOINTS":          "server.etcd_endpoints",
-	"HEARTBEAT_INTERVAL_SECS": "server.heartbeat_interval_secs",
-	"LEASE_TTL_SECS":          "server.lease_ttl_secs",
-	"NODE_ID":                 "server.node_id",
-	"DATABASE_NAME":           "database.database_name",
-	"METRICS_PORT":            "observability.metrics_port",
-	"LOG_LEVEL":               "observability.log_level",
-	"SERVICE_NAME":            "observability.service_name",
-	"ENABLE_OTEL_TRACING":     "observability.enable_otel_tracing",
-	"OTEL_ENDPOINT":           "observability.otel_endpoint",
+func prototypeNames() map[string]string {
+	return map[string]string{
+		"ETCD_ENDPOINTS":          "server.etcd_endpoints",
+		"HEARTBEAT_INTERVAL_SECS": "server.heartbeat_interval_secs",
+		"LEASE_TTL_SECS":          "server.lease_ttl_secs",
+		"NODE_ID":                 "server.node_id",
+		"DATABASE_NAME":           "database.database_name",
+		"METRICS_PORT":            "observability.metrics_port",
+		"LOG_LEVEL":               "observability.log_level",
+		"SERVICE_NAME":            "observability.service_name",
+		"ENABLE_OTEL_TRACING":     "observability.enable_otel_tracing",
+		"OTEL_ENDPOINT":           "observability.otel_endpoint",
+	}
 }
 
 // prototypeSections are those whose keys go by <SECTION>_<KEY> as well.
-var prototypeSections = []string{"server", "storage", "database"}
+func prototypeSections() []string { return []string{"server", "storage", "database"} }
 
 // names finds the key that a variable sets.
 type names struct {
@@ -44,11 +46,11 @@ func namesOf(leaves []*leaf) names {
 	for _, l := range leaves {
 		plain := Variable(l.key)
 		n.canonical[plain] = l.key
-		if section, _, _ := strings.Cut(l.key, "."); slices.Contains(prototypeSections, section) {
+		if section, _, _ := strings.Cut(l.key, "."); slices.Contains(prototypeSections(), section) {
 			n.prototype[strings.TrimPrefix(plain, envPrefix)] = l.key
 		}
 	}
-	for variable, key := range prototypeNames {
+	for variable, key := range prototypeNames() {
 		if _, known := n.canonical[Variable(key)]; known {
 			n.prototype[variable] = key
 		}

@@ -17,26 +17,39 @@ import (
 // Domain is the ErrorInfo domain of Samsa's errors.
 const Domain = "samsa"
 
-// table gives the gRPC code of each error code. A code that is not in it is
-// never sent.
-var table = map[samsav1.ErrorCode]codes.Code{
-	samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT:     codes.InvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID:  codes.InvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP:    codes.InvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_NOT_FOUND:            codes.NotFound,
-	samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS:       codes.AlreadyExists,
-	samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED:    codes.PermissionDenied,
-	samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED:  codes.FailedPrecondition,
-	samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED:   codes.ResourceExhausted,
-	samsav1.ErrorCode_ERROR_CODE_ACCESS_TOKEN_EXPIRED: codes.Unauthenticated,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN: codes.Unauthenticated,
-	samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR:       codes.Internal,
-	samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE:  codes.Unavailable,
-	samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR:        codes.Unavailable,
-	samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR:       codes.Unavailable,
-	samsav1.ErrorCode_ERROR_CODE_ETCD_ERROR:           codes.Unavailable,
-	samsav1.ErrorCode_ERROR_CODE_NETWORK_ERROR:        codes.Unavailable,
-	samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN:      codes.Unknown,
+// codeOf is the table: the gRPC code of each error code. A code that is not in it
+// is never sent.
+func codeOf(code samsav1.ErrorCode) (codes.Code, bool) {
+	switch code {
+	case samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
+		samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID,
+		samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP:
+		return codes.InvalidArgument, true
+	case samsav1.ErrorCode_ERROR_CODE_NOT_FOUND:
+		return codes.NotFound, true
+	case samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS:
+		return codes.AlreadyExists, true
+	case samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED:
+		return codes.PermissionDenied, true
+	case samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED:
+		return codes.FailedPrecondition, true
+	case samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED:
+		return codes.ResourceExhausted, true
+	case samsav1.ErrorCode_ERROR_CODE_ACCESS_TOKEN_EXPIRED,
+		samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN:
+		return codes.Unauthenticated, true
+	case samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR:
+		return codes.Internal, true
+	case samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
+		samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR,
+		samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR,
+		samsav1.ErrorCode_ERROR_CODE_ETCD_ERROR,
+		samsav1.ErrorCode_ERROR_CODE_NETWORK_ERROR:
+		return codes.Unavailable, true
+	case samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN:
+		return codes.Unknown, true
+	}
+	return codes.Internal, false
 }
 
 // Error is a failure as a client gets to see it.
@@ -109,10 +122,8 @@ func (e *Error) GRPCCode() codes.Code {
 	if e.GRPC != codes.OK {
 		return e.GRPC
 	}
-	if code, ok := table[e.Code]; ok {
-		return code
-	}
-	return codes.Internal
+	code, _ := codeOf(e.Code)
+	return code
 }
 
 // GRPCStatus is the error on the wire: the code by the one table, ErrorDetail and

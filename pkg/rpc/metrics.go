@@ -13,7 +13,9 @@ import (
 )
 
 // callBuckets are the bounds, in seconds, of the handling-time histograms.
-var callBuckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
+func callBuckets() []float64 {
+	return []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30}
+}
 
 // Metrics counts and times calls, for all servers and connections of a process.
 // A nil *Metrics counts nothing.
@@ -25,8 +27,8 @@ type Metrics struct {
 // NewMetrics registers the metrics.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
-		server: grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(grpcprom.WithHistogramBuckets(callBuckets))),
-		client: grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram(grpcprom.WithHistogramBuckets(callBuckets))),
+		server: grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram(grpcprom.WithHistogramBuckets(callBuckets()))),
+		client: grpcprom.NewClientMetrics(grpcprom.WithClientHandlingTimeHistogram(grpcprom.WithHistogramBuckets(callBuckets()))),
 	}
 	for _, c := range []prometheus.Collector{m.server, m.client} {
 		if err := reg.Register(c); err != nil {

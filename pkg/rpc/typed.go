@@ -14,35 +14,44 @@ import (
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 )
 
-// nearest gives the type of an untyped status. What is missing in it is an
-// internal error.
-var nearest = map[codes.Code]samsav1.ErrorCode{
-	codes.InvalidArgument:    samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
-	codes.OutOfRange:         samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
-	codes.Unimplemented:      samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
-	codes.NotFound:           samsav1.ErrorCode_ERROR_CODE_NOT_FOUND,
-	codes.AlreadyExists:      samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS,
-	codes.PermissionDenied:   samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED,
-	codes.Unauthenticated:    samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN,
-	codes.FailedPrecondition: samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED,
-	codes.ResourceExhausted:  samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-	codes.Unavailable:        samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-	codes.Aborted:            samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-	codes.DeadlineExceeded:   samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-	codes.Canceled:           samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
+// nearest gives the type of an untyped status; false: it is an internal error.
+func nearest(code codes.Code) (samsav1.ErrorCode, bool) {
+	switch code {
+	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
+		return samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, true
+	case codes.NotFound:
+		return samsav1.ErrorCode_ERROR_CODE_NOT_FOUND, true
+	case codes.AlreadyExists:
+		return samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS, true
+	case codes.PermissionDenied:
+		return samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED, true
+	case codes.Unauthenticated:
+		return samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN, true
+	case codes.FailedPrecondition:
+		return samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, true
+	case codes.ResourceExhausted:
+		return samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, true
+	case codes.Unavailable, codes.Aborted, codes.DeadlineExceeded, codes.Canceled:
+		return samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, true
+	}
+	return samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR, false
 }
 
-// maybeDone are the codes under which an untyped error may hide a call that took
-// effect: they also come from a connection that broke, a time-out or a panic.
-var maybeDone = map[codes.Code]bool{
-	codes.Unavailable: true, codes.DeadlineExceeded: true, codes.Canceled: true, codes.Aborted: true,
-	codes.Internal: true, codes.Unknown: true, codes.DataLoss: true,
+// maybeDone tells whether an untyped error with this code may hide a call that
+// took effect: these also come from a connection that broke, a time-out or a
+// panic.
+func maybeDone(code codes.Code) bool {
+	switch code {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Aborted,
+		codes.Internal, codes.Unknown, codes.DataLoss:
+		return true
+	}
+	return false
 }
 
-// appends are the methods whose errors must tell "not appended" from "maybe".
-var appends = map[string]bool{
-	samsav1.StreamService_Append_FullMethodName:        true,
-	samsav1.StreamService_AppendSession_FullMethodName: true,
+// isAppend names the methods whose errors must tell "not appended" from "maybe".
+func isAppend(method string) bool {
+	return method == samsav1.StreamService_Append_FullMethodName || method == samsav1.StreamService_AppendSession_FullMethodName
 }
 
 // Typed returns err as it leaves a server: a status with an ErrorDetail that
@@ -85,14 +94,14 @@ func statusOf(err error) *status.Status {
 // withType gives an untyped status the nearest type, keeping its code where that
 // says more than the type's own, and its other details.
 func withType(st *status.Status, method, requestID string) *status.Status {
-	code, known := nearest[st.Code()]
+	code, known := nearest(st.Code())
 	e := &Error{Code: code, Message: st.Message(), GRPC: st.Code(), RequestID: requestID}
 	switch {
-	case appends[method] && maybeDone[st.Code()]:
+	case isAppend(method) && maybeDone(st.Code()):
 		e.Code, e.GRPC = samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, codes.OK
 		e.Message = "the append may or may not have taken place"
 	case !known:
-		e.Code, e.GRPC = samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR, codes.OK
+		e.GRPC = codes.OK
 		e.Message = fmt.Sprintf("internal error; the server's log has the cause under request id %s", requestID)
 	}
 	return withDetails(e.GRPCStatus(), messages(st.Details())...)

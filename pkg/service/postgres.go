@@ -58,7 +58,7 @@ func (p *platform) postgres(lc fx.Lifecycle, tracer trace.TracerProvider, health
 	c.MaxConns = int32(p.config.Database.MaxConnections)
 	c.ConnConfig.ConnectTimeout = connectTimeout
 	if p.config.Observability.EnableOtelTracing {
-		c.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracer), otelpgx.WithTrimSQLInSpanName())
+		c.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracer))
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), c)
 	if err != nil {

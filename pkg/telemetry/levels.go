@@ -15,7 +15,7 @@ type Levels struct {
 
 // quiet are modules that tell more than anybody wants to know at info. Their
 // levels can be set like any other's.
-var quiet = map[string]zapcore.Level{"etcd": zapcore.WarnLevel}
+func quiet() map[string]zapcore.Level { return map[string]zapcore.Level{"etcd": zapcore.WarnLevel} }
 
 // ParseLevels reads "info" or "info,writer=debug,etcd=warn": one level for all
 // (info if it is left out) and the levels of modules. A module is a logger's
@@ -39,7 +39,7 @@ func ParseLevels(text string) (Levels, error) {
 			levels.Modules[module] = level
 		}
 	}
-	for module, level := range quiet {
+	for module, level := range quiet() {
 		if _, set := levels.Modules[module]; !set {
 			levels.Modules[module] = max(level, levels.Default)
 		}

@@ -57,10 +57,11 @@ func (c *Catalog) RevokeAccessToken(ctx context.Context, id string) (AccessToken
 	var row tokenRow
 	err := c.transact(ctx, "revoke access token", func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, "DELETE FROM access_tokens WHERE id = $1 RETURNING "+tokenColumns, id)
-		found := false
-		if row, found, err = one(rows, err, scanToken); err == nil && !found {
+		r, found, err := one(rows, err, scanToken)
+		if err == nil && !found {
 			return &ObjectError{ObjectAccessToken, id, ErrNotFound}
 		}
+		row = r
 		return err
 	})
 	if err != nil {

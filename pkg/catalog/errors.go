@@ -72,7 +72,7 @@ func translate(ctx context.Context, operation string, err error) error {
 	case errors.As(err, &pg) && !tellsOutage(pg):
 		return fmt.Errorf("%s: %w", operation, err)
 	}
-	return fmt.Errorf("%s: %w: %v", operation, ErrUnavailable, err)
+	return fmt.Errorf("%s: %w: %w", operation, ErrUnavailable, err)
 }
 
 // tellsOutage tells an answer of Postgres that is no answer to the question.

@@ -26,16 +26,16 @@ const (
 	maxSecretText = 256
 )
 
-var (
-	encoding   = base64.RawURLEncoding.Strict()
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encoding takes one text for each value, so that a token has one text.
+func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
 // newSecret makes the text of a token and its hash.
 func newSecret(id string) (text string, hash [sha256.Size]byte) {
 	var random [secretBytes]byte
 	_, _ = rand.Read(random[:]) // never fails
-	text = strings.Join([]string{secretPrefix, encoding.EncodeToString([]byte(id)), encoding.EncodeToString(random[:])}, ".")
+	text = strings.Join([]string{secretPrefix, encoding().EncodeToString([]byte(id)), encoding().EncodeToString(random[:])}, ".")
 	text += "." + checksum(text)
 	return text, sha256.Sum256([]byte(text))
 }
@@ -57,10 +57,10 @@ func secretID(text string) (id string, ok bool) {
 	if len(parts) != 3 || parts[0] != secretPrefix {
 		return "", false
 	}
-	name, err := encoding.DecodeString(parts[1])
+	name, err := encoding().DecodeString(parts[1])
 	if err != nil || stream.CheckAccessTokenID(string(name)) != nil {
 		return "", false
 	}
-	random, err := encoding.DecodeString(parts[2])
+	random, err := encoding().DecodeString(parts[2])
 	return string(name), err == nil && len(random) == secretBytes
 }

@@ -23,24 +23,25 @@ const (
 	pathCreateOnRead     = "create_stream_on_read"
 )
 
-// streamFields copies one setting, or its absence.
-var streamFields = map[string]func(to *Stream, from Stream){
-	pathStorageClass:     func(to *Stream, from Stream) { to.StorageClass = from.StorageClass },
-	pathRetention:        func(to *Stream, from Stream) { to.RetentionSeconds = from.RetentionSeconds },
-	pathTimestampingMode: func(to *Stream, from Stream) { to.TimestampingMode = from.TimestampingMode },
-	pathAllowFuture:      func(to *Stream, from Stream) { to.AllowFutureTimestamps = from.AllowFutureTimestamps },
-	pathDeleteOnEmpty:    func(to *Stream, from Stream) { to.DeleteOnEmptySeconds = from.DeleteOnEmptySeconds },
+// streamFields copy one setting, or its absence, by path.
+func streamFields() map[string]func(to *Stream, from Stream) {
+	return map[string]func(to *Stream, from Stream){
+		pathStorageClass:     func(to *Stream, from Stream) { to.StorageClass = from.StorageClass },
+		pathRetention:        func(to *Stream, from Stream) { to.RetentionSeconds = from.RetentionSeconds },
+		pathTimestampingMode: func(to *Stream, from Stream) { to.TimestampingMode = from.TimestampingMode },
+		pathAllowFuture:      func(to *Stream, from Stream) { to.AllowFutureTimestamps = from.AllowFutureTimestamps },
+		pathDeleteOnEmpty:    func(to *Stream, from Stream) { to.DeleteOnEmptySeconds = from.DeleteOnEmptySeconds },
+	}
 }
 
-var bucketFields = makeBucketFields()
-
-func makeBucketFields() map[string]func(to *Bucket, from Bucket) {
+// bucketFields copy one setting, or its absence, by path.
+func bucketFields() map[string]func(to *Bucket, from Bucket) {
 	fields := map[string]func(to *Bucket, from Bucket){
 		pathDefaultStream:  func(to *Bucket, from Bucket) { to.DefaultStream = from.DefaultStream },
 		pathCreateOnAppend: func(to *Bucket, from Bucket) { to.CreateStreamOnAppend = from.CreateStreamOnAppend },
 		pathCreateOnRead:   func(to *Bucket, from Bucket) { to.CreateStreamOnRead = from.CreateStreamOnRead },
 	}
-	for path, copyField := range streamFields {
+	for path, copyField := range streamFields() {
 		fields[pathDefaultStream+"."+path] = func(to *Bucket, from Bucket) {
 			copyField(&to.DefaultStream, from.DefaultStream)
 		}
@@ -66,7 +67,8 @@ func NewStreamChange(m *samsav1.StreamConfig, mask *fieldmaskpb.FieldMask) (Stre
 	if len(paths) == 0 {
 		return func(current, _ stream.Config) stream.Config { return given.Resolve(current) }, nil
 	}
-	if err := checkPaths(paths, streamFields); err != nil {
+	fields := streamFields()
+	if err := checkPaths(paths, fields); err != nil {
 		return nil, err
 	}
 	if err := checkEnumsGiven(paths, given); err != nil {
@@ -75,7 +77,7 @@ func NewStreamChange(m *samsav1.StreamConfig, mask *fieldmaskpb.FieldMask) (Stre
 	return func(current, inherited stream.Config) stream.Config {
 		s := complete(current)
 		for _, path := range paths {
-			streamFields[path](&s, given)
+			fields[path](&s, given)
 		}
 		return s.Resolve(inherited)
 	}, nil
@@ -92,12 +94,13 @@ func NewBucketChange(m *samsav1.BucketConfig, mask *fieldmaskpb.FieldMask) (Buck
 	if len(paths) == 0 {
 		return given.over, nil
 	}
-	if err := checkPaths(paths, bucketFields); err != nil {
+	fields := bucketFields()
+	if err := checkPaths(paths, fields); err != nil {
 		return nil, err
 	}
 	return func(b Bucket) Bucket {
 		for _, path := range paths {
-			bucketFields[path](&b, given)
+			fields[path](&b, given)
 		}
 		return b
 	}, nil

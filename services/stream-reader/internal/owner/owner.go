@@ -20,16 +20,15 @@ import (
 
 // Router reaches the owner of a shard; *shardroute.Router does.
 type Router interface {
-	// Do calls f with a connection to the owner, and again with another one if
-	// nothing has happened, until ctx ends.
-	Do(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
+	// Ask calls f with a connection to the owner, and again, maybe with another
+	// one, if that brings no answer in time, until ctx ends.
+	Ask(ctx context.Context, shard stream.Shard, f func(ctx context.Context, conn grpc.ClientConnInterface) error) error
 }
 
 // Config says how long to wait for an owner.
 type Config struct {
-	Shards  uint32
-	Attempt time.Duration // for one answer; then the owner is taken to be stuck
-	Total   time.Duration // for an answer at all
+	Shards uint32
+	Wait   time.Duration // for an answer
 }
 
 // Client asks owners; it implements live.Owner.
@@ -44,7 +43,7 @@ func New(config Config, router Router) *Client { return &Client{config: config, 
 // Locate implements live.Owner. Asking changes nothing, so it is asked again
 // whatever happened on the way.
 func (c *Client) Locate(ctx context.Context, q live.Query) (live.Located, error) {
-	deadline, cancel := context.WithTimeout(ctx, c.config.Total)
+	deadline, cancel := context.WithTimeout(ctx, c.config.Wait)
 	defer cancel()
 	in := request(q)
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, 500*time.Millisecond) {
@@ -66,9 +65,7 @@ func (c *Client) Locate(ctx context.Context, q live.Query) (live.Located, error)
 }
 
 func (c *Client) attempt(ctx context.Context, shard stream.Shard, in *clusterv1.LocateRequest) (out *clusterv1.LocateResponse, err error) {
-	err = c.router.Do(ctx, shard, func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		ctx, cancel := context.WithTimeout(ctx, c.config.Attempt)
-		defer cancel()
+	err = c.router.Ask(ctx, shard, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		var err error
 		out, err = clusterv1.NewWriterServiceClient(conn).Locate(ctx, in)
 		return err

@@ -38,7 +38,7 @@ type stormSession struct {
 // Whatever happens, every session sees what the model says: dense, in order,
 // complete up to the tail, and its limits to the record.
 func TestSession_SeesEveryRecordOnceWhateverHappens(t *testing.T) {
-	seeds := 2000
+	seeds := 60
 	if testing.Short() {
 		seeds = 10
 	}

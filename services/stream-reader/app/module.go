@@ -1,0 +1,78 @@
+// Package app wires the stream-reader.
+package app
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/fx"
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/logindex"
+	"github.com/samsa-io/samsa/pkg/notify"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/service"
+	"github.com/samsa-io/samsa/pkg/shardroute"
+	"github.com/samsa-io/samsa/services/stream-reader/config"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/bus"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/owner"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/server"
+)
+
+// Module is the stream-reader; it needs service.Platform beside it.
+func Module(c config.Config) fx.Option {
+	return fx.Module("stream-reader",
+		fx.Supply(fx.Private, c),
+		fx.Decorate(func(log *zap.Logger) *zap.Logger { return log.Named("reader") }),
+		fx.Provide(fx.Private, newOwner, newBlocks, newLocator, newHub, newService, server.New),
+		fx.Invoke(serve),
+	)
+}
+
+func newOwner(c config.Config, router *shardroute.Router, cluster objstore.Cluster) *owner.Client {
+	return owner.New(owner.Config{Shards: cluster.Shards, Wait: c.Reader.OwnerTimeout()}, router)
+}
+
+func newBlocks(c config.Config, store objstore.Store, reg prometheus.Registerer) *logindex.Blocks {
+	blocks := logindex.DefaultBlocksConfig()
+	blocks.CacheBytes, blocks.InflightBytes = c.Reader.CacheBytes, c.Reader.FetchBytes
+	return logindex.NewBlocks(store, blocks, reg)
+}
+
+func newLocator(c config.Config, store objstore.Store) *logindex.Locator {
+	locator := logindex.DefaultLocatorConfig()
+	locator.FooterCacheBytes, locator.StateCacheBytes = c.Reader.FooterCacheBytes*2/3, c.Reader.FooterCacheBytes/3
+	return logindex.NewLocator(store, locator)
+}
+
+func newHub(lc fx.Lifecycle, c config.Config, o *owner.Client, blocks *logindex.Blocks, n *notify.Bus, log *zap.Logger, reg prometheus.Registerer) *live.Hub {
+	cfg := live.DefaultConfig()
+	cfg.RingBytes, cfg.TotalBytes, cfg.Concurrency = c.Reader.RingBytes, c.Reader.LiveBytes, int(c.Reader.Parallel)
+	cfg.Silence, cfg.Poll, cfg.Recheck = c.Reader.Silence(), c.Reader.Poll(), c.Reader.Recheck()
+	hub := live.NewHub(cfg, o, blocks, bus.New(n, log), log, live.NewMetrics(reg))
+	lc.Append(fx.StopHook(hub.Close))
+	return hub
+}
+
+func newService(c config.Config, cluster objstore.Cluster, o *owner.Client, locator *logindex.Locator, blocks *logindex.Blocks, hub *live.Hub, reg prometheus.Registerer) *read.Service {
+	cfg := read.DefaultConfig()
+	cfg.Shards, cfg.MaxSessions, cfg.CatchUpBytes = cluster.Shards, c.Reader.MaxSessions, c.Reader.CatchUpBytes
+	cfg.Heartbeat = c.Reader.Heartbeat()
+	return read.New(cfg, o, locator, blocks, hub, reg)
+}
+
+// serve comes last, so that it stops first: live sessions end with a hint to come
+// again elsewhere.
+func serve(lc fx.Lifecycle, c config.Config, host *service.Host, reads *read.Service, s *server.Server) error {
+	_, err := host.Serve(lc, service.Endpoint{
+		Role: discovery.RoleStreamReader, Listen: c.Reader.Listen, Register: s.Register,
+		Drain: func(context.Context) error {
+			reads.Stop()
+			return nil
+		},
+	})
+	return err
+}

@@ -79,3 +79,6 @@ func (e *encoder) flush(emit func(*frame.Frame) error) error {
 
 // done tells that no further record can be emitted.
 func (e *encoder) done() bool { return e.stopped || e.budget.Exhausted() }
+
+// skipTo passes over positions below pos that were trimmed meanwhile.
+func (e *encoder) skipTo(pos stream.SeqNum) { e.pos = max(e.pos, pos) }

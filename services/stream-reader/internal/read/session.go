@@ -255,6 +255,7 @@ func (s *session) catchUp(ctx context.Context) error {
 	if s.encoder.done() {
 		return errDone
 	}
+	s.encoder.skipTo(s.cursor.pos)
 	return nil
 }
 

@@ -84,6 +84,7 @@ func (r *unary) catchUp(ctx context.Context) error {
 			return err
 		}
 		if blocks == nil {
+			r.encoder.skipTo(r.cursor.pos)
 			break
 		}
 		for _, block := range blocks {

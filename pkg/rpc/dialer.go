@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	_ "google.golang.org/grpc/health" // lets clients honour healthCheckConfig
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
@@ -58,6 +59,7 @@ type DialerConfig struct {
 // Dialer keeps one connection for each address.
 type Dialer struct {
 	config DialerConfig
+	pool   *bufferPool
 	tcp    net.Dialer
 
 	mu     sync.Mutex
@@ -67,7 +69,7 @@ type Dialer struct {
 
 // NewDialer returns a Dialer without connections.
 func NewDialer(c DialerConfig) *Dialer {
-	return &Dialer{config: c, conns: make(map[string]*grpc.ClientConn)}
+	return &Dialer{config: c, pool: newBufferPool(), conns: make(map[string]*grpc.ClientConn)}
 }
 
 // Conn returns the connection of an address: "host:port", "inproc:name" or
@@ -138,7 +140,9 @@ func (d *Dialer) options(address string) []grpc.DialOption {
 			MinConnectTimeout: 2 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingEvery, Timeout: pingTimeout, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		experimental.WithBufferPool(d.pool),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newCodec(d.pool)),
+			grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 		grpc.WithInitialWindowSize(clientStreamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithWriteBufferSize(writeBuffer),

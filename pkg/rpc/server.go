@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
@@ -53,7 +54,7 @@ func NewServer(c ServerConfig, more ...grpc.ServerOption) *grpc.Server {
 // ServerOptions are the options of every Samsa server: typed errors, request
 // ids, recovery, metrics, traces, keepalive, limits and windows.
 func ServerOptions(c ServerConfig) []grpc.ServerOption {
-	edge := newEdge(c)
+	edge, pool := newEdge(c), newBufferPool()
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(edge.unary, c.Metrics.unaryServer(), edge.recoverUnary),
 		grpc.ChainStreamInterceptor(edge.stream, c.Metrics.streamServer(), edge.recoverStream),
@@ -66,6 +67,8 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
+		experimental.BufferPool(pool),
+		grpc.ForceServerCodecV2(newCodec(pool)),
 		// Stop then leaves no handler behind.
 		grpc.WaitForHandlers(true),
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -51,18 +52,9 @@ func register(t *testing.T, r *Registry, m Member) *Registration {
 
 func requireMembers(t *testing.T, m *Members, names ...string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		got := instances(m.Snapshot())
-		if len(got) != len(names) {
-			return false
-		}
-		for i, n := range names {
-			if got[i] != n {
-				return false
-			}
-		}
-		return true
-	}, soon, tick, "want %v", names)
+	require.EventuallyWithT(t, func(t *assert.CollectT) {
+		assert.Equal(t, names, instances(m.Snapshot()))
+	}, soon, tick)
 }
 
 func requireLost(t *testing.T, m *Members) {

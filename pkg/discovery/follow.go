@@ -89,14 +89,17 @@ func (f *follower) decodeOne(kv *mvccpb.KeyValue) (record, bool) {
 func (f *follower) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Watch returns only once etcd has answered, so it needs a time limit of its own.
+	opening := time.AfterFunc(f.options.callTimeout(), cancel)
 	events := f.client.Watch(clientv3.WithRequireLeader(ctx), f.prefix,
 		clientv3.WithPrefix(), clientv3.WithRev(f.revision+1))
+	opening.Stop()
 	heartbeat := time.NewTicker(f.options.Heartbeat)
 	defer heartbeat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("watch %s: %w", f.prefix, ctx.Err())
 		case answer, open := <-events:
 			if !open {
 				return fmt.Errorf("watch %s: ended", f.prefix)

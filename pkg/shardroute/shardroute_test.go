@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 
@@ -135,7 +136,18 @@ func (w *writer) serve() {
 	w.t.Cleanup(func() { w.kill(); <-done })
 }
 
-func (w *writer) kill() { w.server.Stop() }
+// kill ends the writer, and waits until that has shown on its connection: before,
+// a call might just have been sent.
+func (w *writer) kill() {
+	w.server.Stop()
+	conn, err := w.dialer.Conn(rpc.InprocPrefix + w.name)
+	if err != nil {
+		return // the dialer is closed
+	}
+	for s := conn.GetState(); s == connectivity.Ready; s = conn.GetState() {
+		conn.WaitForStateChange(context.Background(), s)
+	}
+}
 
 // stick makes the writer hang from now on, as SIGSTOP does.
 func (w *writer) stick() {

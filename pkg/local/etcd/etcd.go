@@ -97,7 +97,9 @@ func configuration(o Options, port int) *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	c.EnableGRPCGateway = false
 	c.AutoCompactionMode, c.AutoCompactionRetention = "revision", "1000"
-	quiet := o.Log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)) // it warns of what is meant to be so
+	// It warns of what is meant to be so and calls things at start errors that are
+	// none; real ones reach its clients, or are fatal.
+	quiet := o.Log.WithOptions(zap.IncreaseLevel(zap.DPanicLevel))
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet)
 	return c
 }

@@ -22,7 +22,7 @@ run: build ## run the whole system in one process, data in .samsa
 .PHONY: build
 build: need-go ## build every program into bin/
 	@mkdir -p bin
-	@for s in $(SERVICES); do go build -o bin/$$s ./services/$$s; done
+	@go build -ldflags "-s -w" -o bin/ $(SERVICES:%=./services/%)
 
 .PHONY: need-go
 need-go:

@@ -37,6 +37,7 @@ func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) 
 // Command is `samsa dev`.
 func Command(environ []string) *cobra.Command {
 	all := settings.Default()
+	all.Platform.Observability.LogLevel = "warn"
 	folder := ".samsa"
 	c := &cobra.Command{
 		Use:   "dev",

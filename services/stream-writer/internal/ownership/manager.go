@@ -61,6 +61,7 @@ type Manager struct {
 	dial    Dialer
 	log     *zap.Logger
 	kick    chan struct{}
+	told    int // how many shards the log was last told of
 
 	mu      sync.Mutex
 	heads   map[stream.Shard]segment.ChainEntry // the newest seen
@@ -111,6 +112,10 @@ func (m *Manager) pass(ctx context.Context, w Taker) {
 	free, planned := m.wanted()
 	m.takeAll(ctx, w, free, false, m.cfg.Parallel)
 	m.takeAll(ctx, w, planned, true, m.cfg.PlannedParallel)
+	if n := m.Shards(); n != m.told {
+		m.told = n
+		m.log.Info("owns shards", zap.Int("shards", n), zap.Uint32("of", m.cfg.Shards))
+	}
 }
 
 // wanted splits the shards to go after by whether their last known owner is
@@ -285,7 +290,7 @@ func (m *Manager) Owned(o shardlog.Owned) {
 	m.mu.Lock()
 	m.owned[o.Entry.Shard] = true
 	m.mu.Unlock()
-	m.log.Info("owns a shard", zap.Uint32("shard", uint32(o.Entry.Shard)), zap.Uint64("epoch", uint64(o.Entry.Epoch)),
+	m.log.Debug("owns a shard", zap.Uint32("shard", uint32(o.Entry.Shard)), zap.Uint64("epoch", uint64(o.Entry.Epoch)),
 		zap.Int("streams", o.Streams), zap.Int("replayed", len(o.Recovered)))
 }
 

@@ -8,9 +8,8 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/protoadapt"
-
 	protov2 "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 )
 
 // Buffers of a pool are powers of two between these.
@@ -21,9 +20,9 @@ const (
 
 // bufferPool is a mem.BufferPool for messages of all sizes. grpc-go's own has few
 // sizes and clears a whole buffer whenever it is taken, a megabyte for a message
-// of 100 KiB; streaming batches of 256 KiB takes about 70 % more CPU time with it. Here buffers come as they
-// are, so whoever takes one must write before reading; the transport and codec
-// below do.
+// of 100 KiB; streaming batches of 256 KiB takes over half as much CPU time again
+// with it. Here buffers come as they are, so whoever takes one must write before
+// reading; the transport and the codec below do.
 type bufferPool struct {
 	sizes [largestBuffer - smallestBuffer + 1]sync.Pool
 }

@@ -64,7 +64,7 @@ func TestRouter_AnswersWithoutEtcdThatItFindsNobody(t *testing.T) {
 	app := newApp(t, c)
 	code, body := get(t, "http://"+c.HTTPAddress()+"/api/v1/buckets")
 	require.Equal(t, http.StatusServiceUnavailable, code)
-	require.Contains(t, body, "no account is alive")
+	require.Contains(t, body, "no account service is alive")
 	code, _ = get(t, "http://"+c.HTTPAddress()+"/healthz")
 	require.Equal(t, http.StatusOK, code)
 	require.NoError(t, app.Stop(context.Background()))

@@ -68,7 +68,7 @@ func ownership(s *routertest.Service) *clusterv1.Owner {
 func acknowledge(ss samsav1.StreamService_AppendSessionServer) error {
 	for {
 		if _, err := ss.Recv(); err != nil {
-			return nil
+			return err
 		}
 		if err := ss.Send(&samsav1.AppendSessionResponse{}); err != nil {
 			return err

@@ -124,7 +124,7 @@ func (x *exchange) startWithOwner(ctx context.Context) error {
 // tryEach offers the call to each backend once, in order, while nothing can have
 // come of it.
 func (x *exchange) tryEach(ctx context.Context, backends []Backend) error {
-	err := error(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "no %s is alive", x.method.Role))
+	err := error(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "no %s service is alive", x.method.Role))
 	for _, backend := range backends {
 		if err = x.try(backend); err == nil || !x.mayRepeat(err) || ctx.Err() != nil {
 			return err

@@ -81,7 +81,9 @@ func malformedJSON(err error) error {
 // itself takes only camel case.
 func camelMask(body []byte, fields map[string]json.RawMessage) ([]byte, error) {
 	var mask string
-	if json.Unmarshal(fields["mask"], &mask) != nil || !strings.Contains(mask, "_") {
+	// A mask that is no string is for protojson to complain about.
+	_ = json.Unmarshal(fields["mask"], &mask)
+	if !strings.Contains(mask, "_") {
 		return body, nil
 	}
 	parts := strings.Split(mask, "_")

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 )
 
 // operation is a method of a REST path.
@@ -18,7 +20,13 @@ type operation struct {
 }
 
 // takesText tells whether records travel in the request or its response.
-func (o operation) takesText() bool { return slices.Contains(recordMethods, o.rpc) }
+func (o operation) takesText() bool {
+	switch o.rpc {
+	case samsav1.StreamService_Append_FullMethodName, samsav1.StreamService_Read_FullMethodName, samsav1.StreamService_ReadSession_FullMethodName:
+		return true
+	}
+	return false
+}
 
 // path is a template such as /api/v1/buckets/{bucket} with its operations.
 type path struct {

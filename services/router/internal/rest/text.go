@@ -22,13 +22,6 @@ const (
 	base64Offset = 10_000
 )
 
-// recordMethods are the operations with records in them.
-var recordMethods = []string{
-	samsav1.StreamService_Append_FullMethodName,
-	samsav1.StreamService_Read_FullMethodName,
-	samsav1.StreamService_ReadSession_FullMethodName,
-}
-
 // text knows the messages of stream.proto in a second form: each bytes field is a
 // string, and has a twin of bytes for what is not UTF-8.
 type text struct{ file protoreflect.FileDescriptor }

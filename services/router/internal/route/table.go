@@ -50,35 +50,37 @@ type Method struct {
 // Table holds the methods by full name.
 type Table map[string]Method
 
-var (
-	readAccount   = Rule{Target: AnyMember, Role: RoleAccount}
-	changeAccount = Rule{Target: AnyMember, Role: RoleAccount, Changes: true}
-	readBucket    = Rule{Target: AnyMember, Role: RoleBucket}
-	changeBucket  = Rule{Target: AnyMember, Role: RoleBucket, Changes: true}
-	askOwner      = Rule{Target: ShardOwner, Role: RoleStreamWriter}
-	appendToOwner = Rule{Target: ShardOwner, Role: RoleStreamWriter, Changes: true}
-	askReader     = Rule{Target: StreamReader, Role: RoleStreamReader}
-)
-
-var rules = map[protoreflect.FullName]Rule{
-	"samsa.v1.AccountService.ListBuckets":       readAccount,
-	"samsa.v1.AccountService.CreateBucket":      changeAccount,
-	"samsa.v1.AccountService.DeleteBucket":      changeAccount,
-	"samsa.v1.AccountService.ReconfigureBucket": changeAccount,
-	"samsa.v1.AccountService.GetBucketConfig":   readAccount,
-	"samsa.v1.AccountService.IssueAccessToken":  changeAccount,
-	"samsa.v1.AccountService.RevokeAccessToken": changeAccount,
-	"samsa.v1.AccountService.ListAccessTokens":  readAccount,
-	"samsa.v1.BucketService.ListStreams":        readBucket,
-	"samsa.v1.BucketService.CreateStream":       changeBucket,
-	"samsa.v1.BucketService.DeleteStream":       changeBucket,
-	"samsa.v1.BucketService.GetStreamConfig":    readBucket,
-	"samsa.v1.BucketService.ReconfigureStream":  changeBucket,
-	"samsa.v1.StreamService.CheckTail":          askOwner,
-	"samsa.v1.StreamService.Append":             appendToOwner,
-	"samsa.v1.StreamService.AppendSession":      appendToOwner,
-	"samsa.v1.StreamService.Read":               askReader,
-	"samsa.v1.StreamService.ReadSession":        askReader,
+// rules has one rule for each RPC.
+func rules() map[protoreflect.FullName]Rule {
+	var (
+		readAccount   = Rule{Target: AnyMember, Role: RoleAccount}
+		changeAccount = Rule{Target: AnyMember, Role: RoleAccount, Changes: true}
+		readBucket    = Rule{Target: AnyMember, Role: RoleBucket}
+		changeBucket  = Rule{Target: AnyMember, Role: RoleBucket, Changes: true}
+		askOwner      = Rule{Target: ShardOwner, Role: RoleStreamWriter}
+		appendToOwner = Rule{Target: ShardOwner, Role: RoleStreamWriter, Changes: true}
+		askReader     = Rule{Target: StreamReader, Role: RoleStreamReader}
+	)
+	return map[protoreflect.FullName]Rule{
+		"samsa.v1.AccountService.ListBuckets":       readAccount,
+		"samsa.v1.AccountService.CreateBucket":      changeAccount,
+		"samsa.v1.AccountService.DeleteBucket":      changeAccount,
+		"samsa.v1.AccountService.ReconfigureBucket": changeAccount,
+		"samsa.v1.AccountService.GetBucketConfig":   readAccount,
+		"samsa.v1.AccountService.IssueAccessToken":  changeAccount,
+		"samsa.v1.AccountService.RevokeAccessToken": changeAccount,
+		"samsa.v1.AccountService.ListAccessTokens":  readAccount,
+		"samsa.v1.BucketService.ListStreams":        readBucket,
+		"samsa.v1.BucketService.CreateStream":       changeBucket,
+		"samsa.v1.BucketService.DeleteStream":       changeBucket,
+		"samsa.v1.BucketService.GetStreamConfig":    readBucket,
+		"samsa.v1.BucketService.ReconfigureStream":  changeBucket,
+		"samsa.v1.StreamService.CheckTail":          askOwner,
+		"samsa.v1.StreamService.Append":             appendToOwner,
+		"samsa.v1.StreamService.AppendSession":      appendToOwner,
+		"samsa.v1.StreamService.Read":               askReader,
+		"samsa.v1.StreamService.ReadSession":        askReader,
+	}
 }
 
 // Services are the proxied services.
@@ -98,11 +100,11 @@ func Services() []protoreflect.ServiceDescriptor {
 
 // NewTable lists the methods of the services. It fails if one has no rule.
 func NewTable(services ...protoreflect.ServiceDescriptor) (Table, error) {
-	table := Table{}
+	table, ruled := Table{}, rules()
 	for _, service := range services {
 		for i := range service.Methods().Len() {
 			method := service.Methods().Get(i)
-			rule, ok := rules[method.FullName()]
+			rule, ok := ruled[method.FullName()]
 			if !ok {
 				return nil, fmt.Errorf("%s has no routing rule: add it to the rules of package route", method.FullName())
 			}

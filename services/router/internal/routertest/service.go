@@ -49,7 +49,7 @@ func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 	go func() { served <- s.Server.Serve(s.listener) }()
 	t.Cleanup(func() {
 		s.Server.Stop()
-		<-served // an error if it died
+		_ = <-served // an error if it died
 	})
 	s.Conn, err = dialer.Conn(rpc.InprocPrefix + s.Instance)
 	require.NoError(t, err)
@@ -109,6 +109,6 @@ func (l *dyingListener) Accept() (net.Conn, error) {
 }
 
 func (l *dyingListener) die() {
-	_ = l.Listener.Close()
+	_ = l.Close()
 	l.conns.close()
 }

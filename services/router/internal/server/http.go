@@ -70,14 +70,16 @@ func (h Handlers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // index tells whoever comes by hand what there is.
-var index = map[string]string{
-	"name":    "Samsa",
-	"about":   "A distributed store for streams of records.",
-	"api":     "/api/v1/buckets",
-	"openapi": "/api/v1/openapi.json",
-	"health":  "/healthz",
-	"ready":   "/readyz",
-	"grpc":    "samsa.v1 on this port (HTTP/2), with reflection and health",
+func index() map[string]string {
+	return map[string]string{
+		"name":    "Samsa",
+		"about":   "A distributed store for streams of records.",
+		"api":     "/api/v1/buckets",
+		"openapi": "/api/v1/openapi.json",
+		"health":  "/healthz",
+		"ready":   "/readyz",
+		"grpc":    "samsa.v1 on this port (HTTP/2), with reflection and health",
+	}
 }
 
 func serveIndex(w http.ResponseWriter) {
@@ -85,5 +87,5 @@ func serveIndex(w http.ResponseWriter) {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	// The caller is gone if this fails.
-	_ = encoder.Encode(index)
+	_ = encoder.Encode(index())
 }

@@ -105,7 +105,7 @@ type framing struct {
 // scan returns the sizes of the messages that end in b.
 func (f *framing) scan(b []byte) (ended []int) {
 	for len(b) > 0 {
-		n := 0
+		var n int
 		if f.have < messageHeaderBytes {
 			n = copy(f.header[f.have:], b)
 			f.have += n

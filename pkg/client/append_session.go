@@ -294,7 +294,7 @@ func (a *AppendSession) connect() (finished int, err error) {
 		a.send(ctx, call)
 	}()
 	defer func() { cancel(); <-sender }()
-	return a.receive(ctx, cancel, call)
+	return a.receive(cancel, call)
 }
 
 // send sends batches until the call ends or the session is closed. Why the call
@@ -338,7 +338,7 @@ func (a *AppendSession) nextToSend(ctx context.Context) *batch {
 }
 
 // receive takes acks until the session is drained (nil) or the call fails.
-func (a *AppendSession) receive(ctx context.Context, cancel func(), call grpc.ClientStream) (finished int, err error) {
+func (a *AppendSession) receive(cancel func(), call grpc.ClientStream) (finished int, err error) {
 	for {
 		var resp samsav1.AppendSessionResponse
 		if err := call.RecvMsg(&resp); err != nil {
@@ -505,9 +505,11 @@ func outcome(err error, b *batch, first, sent bool) error {
 	var failure *Error
 	answered := errors.As(err, &failure) && failure.nothingHappened() && failure.cause == nil
 	switch {
-	case b.unsure && !(answered && failure.settles()), sent && !answered:
+	case b.unsure && answered && failure.settles(): // then the earlier attempt failed as well
+	case b.unsure, sent && !answered:
 		return &unknownError{err}
-	case first && answered:
+	}
+	if first && answered {
 		return err
 	}
 	return &notAppendedError{err}

@@ -318,6 +318,22 @@ func TestAppendSession_ForgottenProducerIsUnknown(t *testing.T) {
 	require.Error(t, session.Close(t.Context()))
 }
 
+// A batch older than what the stream remembers is never resolved: the session
+// does not ask for ever.
+func TestAppendSession_TooOldABatchIsUnknown(t *testing.T) {
+	f := newFixture(t)
+	first := f.stream.AppendSession(t.Context(), client.SessionOptions{ProducerID: "p"})
+	submitAll(t, first, 10)
+	require.NoError(t, first.Close(t.Context()))
+	again := f.stream.AppendSession(t.Context(), client.SessionOptions{ProducerID: "p"})
+	pending, err := again.Submit(t.Context(), batchOf(0, 10))
+	require.NoError(t, err)
+	_, err = pending.Wait(t.Context())
+	require.ErrorIs(t, err, client.ErrOutcomeUnknown)
+	require.ErrorIs(t, again.Close(t.Context()), client.ErrOutcomeUnknown)
+	f.requireStored(t, 100)
+}
+
 func TestProducer_ReceiptsFlushAndOrder(t *testing.T) {
 	f := newFixture(t)
 	var acked []client.Acked

@@ -111,22 +111,32 @@ func (e *Error) Is(target error) bool {
 	case ErrUnavailable:
 		return e.GRPC == codes.Unavailable
 	}
-	return sentinels[e.Code] == target
+	return sentinel(e.Code) == target
 }
 
-var sentinels = map[Code]error{
-	samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT:     ErrInvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID:  ErrInvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP:    ErrInvalidArgument,
-	samsav1.ErrorCode_ERROR_CODE_NOT_FOUND:            ErrNotFound,
-	samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS:       ErrAlreadyExists,
-	samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED:    ErrPermissionDenied,
-	samsav1.ErrorCode_ERROR_CODE_ACCESS_TOKEN_EXPIRED: ErrUnauthenticated,
-	samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN: ErrUnauthenticated,
-	samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED:  ErrPreconditionFailed,
-	samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED:   ErrResourceExhausted,
-	samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR:       ErrInternal,
-	samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN:      ErrOutcomeUnknown,
+func sentinel(code Code) error {
+	switch code {
+	case samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID,
+		samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP:
+		return ErrInvalidArgument
+	case samsav1.ErrorCode_ERROR_CODE_NOT_FOUND:
+		return ErrNotFound
+	case samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS:
+		return ErrAlreadyExists
+	case samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED:
+		return ErrPermissionDenied
+	case samsav1.ErrorCode_ERROR_CODE_ACCESS_TOKEN_EXPIRED, samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN:
+		return ErrUnauthenticated
+	case samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED:
+		return ErrPreconditionFailed
+	case samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED:
+		return ErrResourceExhausted
+	case samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR:
+		return ErrInternal
+	case samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN:
+		return ErrOutcomeUnknown
+	}
+	return nil
 }
 
 // FencingToken is the stream's actual token, if e is about that.
@@ -198,11 +208,9 @@ func (e *Error) add(detail any) {
 // classify names an error that came without a detail: from gRPC itself, from a
 // proxy, or from a broken connection.
 func (e *Error) classify(effect effect) {
-	if code, ok := bareCodes[e.GRPC]; ok {
-		e.Code = code
-		return
-	}
+	e.Code = bareCode(e.GRPC)
 	switch {
+	case e.Code != samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED:
 	case effect == sideEffects && e.sent:
 		e.Code = samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN
 	case e.GRPC == codes.Unavailable:
@@ -210,17 +218,24 @@ func (e *Error) classify(effect effect) {
 	}
 }
 
-// bareCodes are the gRPC codes that mean that nothing has happened, whoever
+// bareCode names the gRPC codes that mean that nothing has happened, whoever
 // sends them.
-var bareCodes = map[codes.Code]Code{
-	codes.InvalidArgument:    samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
-	codes.NotFound:           samsav1.ErrorCode_ERROR_CODE_NOT_FOUND,
-	codes.AlreadyExists:      samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS,
-	codes.PermissionDenied:   samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED,
-	codes.Unauthenticated:    samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN,
-	codes.FailedPrecondition: samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED,
-	codes.OutOfRange:         samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
-	codes.Unimplemented:      samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT,
+func bareCode(code codes.Code) Code {
+	switch code {
+	case codes.InvalidArgument, codes.OutOfRange, codes.Unimplemented:
+		return samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT
+	case codes.NotFound:
+		return samsav1.ErrorCode_ERROR_CODE_NOT_FOUND
+	case codes.AlreadyExists:
+		return samsav1.ErrorCode_ERROR_CODE_ALREADY_EXISTS
+	case codes.PermissionDenied:
+		return samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED
+	case codes.Unauthenticated:
+		return samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN
+	case codes.FailedPrecondition:
+		return samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED
+	}
+	return samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED
 }
 
 // nothingHappened tells whether the failed call surely left no trace.

@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -76,5 +75,3 @@ func (f fixture) append(t testing.TB, records ...client.AppendRecord) client.Ack
 	require.NoError(t, err)
 	return ack
 }
-
-func background() context.Context { return context.Background() }

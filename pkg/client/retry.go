@@ -66,15 +66,21 @@ func (r Retry) allows(err *Error, guarded bool) bool {
 	return err.nothingHappened()
 }
 
+// maxUnknown is how often the server may answer that it does not know, without
+// any progress. One that lost its place knows better the next time; but a batch
+// older than what it remembers gets the same answer for ever.
+const maxUnknown = 8
+
 // attempts counts failures since the last progress. Not for concurrent use.
 type attempts struct {
 	retry   Retry
 	failed  int
+	unknown int       // of them, answers that the outcome is unknown
 	started time.Time // of the first failure since the last progress
 }
 
 // progress forgets the failures so far.
-func (a *attempts) progress() { a.failed = 0 }
+func (a *attempts) progress() { a.failed, a.unknown = 0, 0 }
 
 // wait sleeps before the next attempt. It returns err if it is time to give up,
 // and the context's error if that ends first.
@@ -85,7 +91,10 @@ func (a *attempts) wait(ctx context.Context, err *Error) error {
 	}
 	delay := a.delay(err.RetryAfter)
 	a.failed++
-	if now.Add(delay).Sub(a.started) > a.retry.GiveUpAfter {
+	if err.detailed && errors.Is(err, ErrOutcomeUnknown) {
+		a.unknown++
+	}
+	if a.unknown == maxUnknown || now.Add(delay).Sub(a.started) > a.retry.GiveUpAfter {
 		return err
 	}
 	if a.retry.OnRetry != nil {
@@ -127,7 +136,8 @@ func call[Req, Resp any](
 		}
 		failure := asError(ctx, err, effect, reached.Addr != nil)
 		whole := failure
-		if unsure && !(guarded && failure.settles()) {
+		settled := guarded && failure.settles()
+		if unsure && !settled {
 			whole = failure.unsure()
 		}
 		unsure = !whole.nothingHappened()

@@ -52,7 +52,7 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.StringVar(&mode, "mode", "append", "append, session, read or live")
 	flags.StringVarP(&config.Bucket, "bucket", "b", "", "use this `bucket`, which must create streams on append; else one is made and deleted")
 	flags.BoolVar(&config.Keep, "keep", false, "keep the bucket that was made")
-	optional(flags, &class, "storage-class", "standard|express", "of the streams", named(storageClasses))
+	optional(flags, &class, "storage-class", "standard|express", "of the streams", named(storageClasses()))
 	flags.IntVar(&config.Streams, "streams", 1, "streams")
 	flags.IntVar(&config.Clients, "clients", 0, "clients; 0: 1 in mode append, else one for each stream")
 	flags.IntVar(&config.Subscribers, "subscribers", 1, "followers of each stream in mode live")

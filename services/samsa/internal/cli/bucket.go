@@ -27,7 +27,7 @@ type bucketRow struct {
 	DeletedAt *time.Time `json:"deleted_at,omitempty"`
 }
 
-var bucketHead = []string{"NAME", "STATE", "CREATED"}
+func bucketHead() []string { return []string{"NAME", "STATE", "CREATED"} }
 
 func bucketRowOf(b client.BucketInfo) bucketRow {
 	state := strings.ToLower(strings.TrimPrefix(b.State.String(), "BUCKET_STATE_"))
@@ -75,7 +75,7 @@ func (a *app) bucketList() *cobra.Command {
 	c := command("list", "List buckets by name", "  samsa bucket list --prefix prod-", cobra.NoArgs,
 		func(c *cobra.Command, _ []string) error {
 			return a.with(func(cl *client.Client) error {
-				return list(a.Out, f, bucketHead, rows(cl.Buckets(c.Context(), flags.list()), flags.limit, bucketRowOf))
+				return list(a.Out, f, bucketHead(), rows(cl.Buckets(c.Context(), flags.list()), flags.limit, bucketRowOf))
 			})
 		})
 	c.Aliases = []string{"ls"}
@@ -170,7 +170,7 @@ func (b bucketSettings) cells() []string {
 
 func bucketSettingNames() []string {
 	names := []string{"auto-create on append", "auto-create on read"}
-	for _, name := range streamSettingNames {
+	for _, name := range streamSettingNames() {
 		names = append(names, "new streams: "+name)
 	}
 	return names

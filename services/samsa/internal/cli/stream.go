@@ -33,7 +33,7 @@ type streamRow struct {
 	DeletedAt *time.Time `json:"deleted_at,omitempty"`
 }
 
-var streamHead = []string{"NAME", "CREATED", "DELETED"}
+func streamHead() []string { return []string{"NAME", "CREATED", "DELETED"} }
 
 func streamRowOf(s client.StreamInfo) streamRow {
 	return streamRow{Name: s.Name, CreatedAt: s.CreatedAt, DeletedAt: s.DeletedAt}
@@ -49,7 +49,7 @@ func (a *app) streamList(in inBucket) *cobra.Command {
 	c := command("list", "List streams by name", "  samsa stream -b my-bucket list --prefix web/", cobra.NoArgs,
 		func(c *cobra.Command, _ []string) error {
 			return in(func(b *client.Bucket) error {
-				return list(a.Out, f, streamHead, rows(b.Streams(c.Context(), flags.list()), flags.limit, streamRowOf))
+				return list(a.Out, f, streamHead(), rows(b.Streams(c.Context(), flags.list()), flags.limit, streamRowOf))
 			})
 		})
 	c.Aliases = []string{"ls"}
@@ -100,7 +100,7 @@ func (a *app) streamConfig(in inBucket) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return show(a.Out, f, settingsOf(config), streamSettingNames)
+				return show(a.Out, f, settingsOf(config), streamSettingNames())
 			})
 		})
 	f = tableFormat(c.Flags())
@@ -122,7 +122,7 @@ func (a *app) streamReconfigure(in inBucket) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return show(a.Out, f, settingsOf(now), streamSettingNames)
+				return show(a.Out, f, settingsOf(now), streamSettingNames())
 			})
 		})
 	flags.add(c)

@@ -104,16 +104,20 @@ func optionalBool(flags *pflag.FlagSet, to **bool, name, usage string) {
 func parseUint(s string) (uint64, error) { return strconv.ParseUint(s, 10, 64) }
 func parseText(s string) (string, error) { return s, nil }
 
-// Names of enumerated settings.
-var (
-	storageClasses = map[string]client.StorageClass{
+// storageClasses are their names.
+func storageClasses() map[string]client.StorageClass {
+	return map[string]client.StorageClass{
 		"standard": client.StorageClassStandard, "express": client.StorageClassExpress,
 	}
-	timestampings = map[string]client.TimestampingMode{
+}
+
+// timestampings are the names of the modes.
+func timestampings() map[string]client.TimestampingMode {
+	return map[string]client.TimestampingMode{
 		"client-prefer": client.TimestampingClientPrefer, "client-require": client.TimestampingClientRequire,
 		"arrival": client.TimestampingArrival,
 	}
-)
+}
 
 // named is a flag that takes one of some names.
 func named[T any](values map[string]T) func(string) (T, error) {
@@ -146,9 +150,9 @@ type streamFlags struct {
 
 func (s *streamFlags) add(c *cobra.Command) {
 	flags := c.Flags()
-	optional(flags, &s.class, "storage-class", "standard|express", "standard shares puts, express is put at once", named(storageClasses))
+	optional(flags, &s.class, "storage-class", "standard|express", "standard shares puts, express is put at once", named(storageClasses()))
 	optional(flags, &s.retention, "retention", "age", "how long records are kept, such as 7d; 0: for ever", parseAge)
-	optional(flags, &s.timestamps, "timestamping", "mode", "client-prefer, client-require or arrival", named(timestampings))
+	optional(flags, &s.timestamps, "timestamping", "mode", "client-prefer, client-require or arrival", named(timestampings()))
 	optionalBool(flags, &s.future, "allow-future-timestamps", "keep timestamps that lie ahead of the arrival")
 	optional(flags, &s.deleteIdle, "delete-on-empty", "age", "delete the stream once it has been empty for so long; 0: never", parseAge)
 }
@@ -188,11 +192,13 @@ type streamSettings struct {
 	config                client.StreamConfig
 }
 
-var streamSettingNames = []string{"storage class", "retention", "timestamping", "allow future timestamps", "delete on empty"}
+func streamSettingNames() []string {
+	return []string{"storage class", "retention", "timestamping", "allow future timestamps", "delete on empty"}
+}
 
 func settingsOf(c client.StreamConfig) streamSettings {
 	return streamSettings{
-		StorageClass: nameOf(storageClasses, c.StorageClass), Timestamping: nameOf(timestampings, c.TimestampingMode),
+		StorageClass: nameOf(storageClasses(), c.StorageClass), Timestamping: nameOf(timestampings(), c.TimestampingMode),
 		RetentionAgeSeconds: seconds(c.RetentionAge), DeleteOnEmptySeconds: seconds(c.DeleteOnEmptyMinAge),
 		AllowFutureTimestamps: c.AllowFutureTimestamps, config: c,
 	}

@@ -136,9 +136,12 @@ func (c *Catalog) ClaimBuckets(ctx context.Context, limit int, hold Hold) (claim
 // RemoveStreamsOf removes up to limit streams of a bucket that is tombstoned and
 // tells how many it has removed.
 func (c *Catalog) RemoveStreamsOf(ctx context.Context, b Bucket, limit int) (removed int, err error) {
+	// In the index's order, lest the planner scans all buckets' streams.
 	const remove = `DELETE FROM streams WHERE id IN (
-			SELECT s.id FROM streams s JOIN buckets b ON b.id = s.bucket_id
-			WHERE s.bucket_id = $1 AND b.state = 'deleting' AND b.tombstoned LIMIT $2)`
+			SELECT id FROM streams
+			WHERE bucket_id = $1
+				AND EXISTS (SELECT FROM buckets WHERE id = $1 AND state = 'deleting' AND tombstoned)
+			ORDER BY name LIMIT $2)`
 	err = c.transact(ctx, "remove streams", func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, remove, [16]byte(b.ID), limit)
 		removed = int(tag.RowsAffected())

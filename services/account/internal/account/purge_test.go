@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,26 @@ import (
 // somebody asks.
 type idle struct {
 	Catalog
+	mu    sync.Mutex
 	asked int
 	err   error
 }
 
+func (c *idle) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
+}
+
+func (c *idle) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
 func (c *idle) ClaimBuckets(context.Context, int, catalog.Hold) ([]catalog.Bucket, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.asked++
 	return nil, c.err
 }
@@ -42,16 +58,16 @@ func TestPurger_LooksAtOnceWhenNudgedAndEverySoOften(t *testing.T) {
 			p.Run(ctx, time.Minute)
 		}()
 		synctest.Wait()
-		require.Equal(t, 1, c.asked)
+		require.Equal(t, 1, c.count())
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, 2, c.asked)
+		require.Equal(t, 2, c.count())
 		p.Nudge()
 		synctest.Wait()
-		require.Equal(t, 3, c.asked)
+		require.Equal(t, 3, c.count())
 
 		require.Zero(t, logs.Len())
-		c.err = errors.New("away")
+		c.fail(errors.New("away"))
 		p.Nudge()
 		synctest.Wait()
 		require.Equal(t, 1, logs.Len())

@@ -3,6 +3,7 @@ package bucket
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,11 +19,26 @@ import (
 // somebody asks.
 type idle struct {
 	Catalog
+	mu    sync.Mutex
 	asked int
 	err   error
 }
 
+func (c *idle) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
+}
+
+func (c *idle) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
 func (c *idle) ClaimStreams(context.Context, int, catalog.Hold) ([]catalog.Stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.asked++
 	return nil, c.err
 }
@@ -40,13 +56,13 @@ func TestFinisher_LooksAtOnceAndEverySoOften(t *testing.T) {
 			f.Run(ctx, time.Minute)
 		}()
 		synctest.Wait()
-		require.Equal(t, 1, c.asked)
+		require.Equal(t, 1, c.count())
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, 2, c.asked)
+		require.Equal(t, 2, c.count())
 
 		require.Zero(t, logs.Len())
-		c.err = errors.New("away")
+		c.fail(errors.New("away"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, 1, logs.Len())

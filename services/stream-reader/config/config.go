@@ -44,7 +44,7 @@ func Default() Config {
 
 // Sections is c for config.Load, which fills c.
 func (c *Config) Sections() []config.Section {
-	return append(c.Platform.Sections(), config.Section{Name: "reader", Value: &c.Reader})
+	return append(c.Platform.Sections(), config.Section{Name: "stream_reader", Value: &c.Reader})
 }
 
 // Validate finds every problem.
@@ -71,7 +71,7 @@ func (r *Reader) Validate() []config.Problem {
 	} {
 		if k.value < k.least || k.value > k.most {
 			problems = append(problems, config.Problem{
-				Key: "reader." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is out of range",
+				Key: "stream_reader." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is out of range",
 				Remedy: "give " + strconv.FormatInt(k.least, 10) + " to " + strconv.FormatInt(k.most, 10) + ", or leave it out",
 			})
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/samsa-io/samsa/pkg/config"
 	"github.com/samsa-io/samsa/pkg/service"
+
+	"github.com/samsa-io/samsa/services/samsa/internal/settings"
 )
 
 func (a *app) configCommand() *cobra.Command {
@@ -30,8 +32,8 @@ type settingRow struct {
 func (s settingRow) cells() []string { return []string{s.Key, s.Value, s.Origin} }
 
 func (a *app) configShow() *cobra.Command {
-	cfg := service.Default()
-	sections := cfg.Sections()
+	all := settings.Default()
+	sections := all.Sections()
 	var changed bool
 	var f *format
 	c := command("show", "Show every key, its value, and where that comes from",
@@ -60,8 +62,8 @@ func (a *app) configShow() *cobra.Command {
 }
 
 func (a *app) configValidate() *cobra.Command {
-	cfg := service.Default()
-	sections := cfg.Sections()
+	all := settings.Default()
+	sections := all.Sections()
 	c := command("validate", "List every problem of the configuration",
 		"  samsa config validate --config deploy/config/production.toml", cobra.NoArgs,
 		func(c *cobra.Command, _ []string) error {

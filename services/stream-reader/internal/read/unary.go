@@ -88,8 +88,11 @@ func (r *unary) catchUp(ctx context.Context) error {
 			break
 		}
 		for _, block := range blocks {
-			if err := r.encoder.add(block, r.collect); err != nil || r.encoder.stopped {
+			if err := r.encoder.add(block, r.collect); err != nil {
 				return err
+			}
+			if r.encoder.stopped {
+				break
 			}
 		}
 	}

@@ -104,6 +104,25 @@ func TestRead_OfNothingNamesTheRecordAtTheStart(t *testing.T) {
 	})
 }
 
+func TestRead_StopsInsideABlock(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.append(s, 5, 5)
+		r.append(s, 5, 7)
+		until := uint64(7)
+		for name, limits := range map[string]frame.Limits{
+			"count": {Count: 3, Bytes: frame.Unlimited},
+			"until": {Count: frame.Unlimited, Bytes: frame.Unlimited, Until: &until},
+		} {
+			req := all(s.Name)
+			req.Limits = limits
+			result, seqs, err := r.read(req)
+			require.NoError(t, err, name)
+			require.Len(t, seqs, int(result.Next), name)
+			require.NotEmpty(t, seqs, name)
+		}
+	})
+}
+
 func TestRead_RefusesAnIDOfAnotherStream(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
 		r.append(s, 3, 5)

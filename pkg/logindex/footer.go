@@ -150,8 +150,8 @@ func (f *footers) read(ctx context.Context, key string) (*segment.Footer, bool, 
 		}
 		decoded, err := segment.DecodeFooter(object.Body)
 		var more *segment.NeedMore
-		if errors.As(err, &more) && int64(more.Bytes) > size {
-			size = int64(more.Bytes)
+		if errors.As(err, &more) && more.Bytes > size {
+			size = more.Bytes
 			continue
 		}
 		f.learn(int64(trailer.FooterSize) + segment.TrailerSize)

@@ -162,7 +162,7 @@ func (l *Locator) findBelow(ctx context.Context, target Target, head stream.Epoc
 	if best.blocks == nil {
 		return nil, nil
 	}
-	return l.collect(ctx, target, head, best, g, maxBytes)
+	return l.collect(ctx, target, head, best, g, maxBytes), nil
 }
 
 // entry is an entry below the head: it must exist.
@@ -261,36 +261,43 @@ func (l *Locator) window(ctx context.Context, p part, from stream.Slot, n uint64
 
 var errSealedBelowEnd = errors.New("a seal stands below the end that the chain names")
 
-// collect follows the stream from a place on, into newer parts too.
-func (l *Locator) collect(ctx context.Context, target Target, head stream.Epoch, at place, g goal, maxBytes uint64) ([]Block, error) {
+// collect follows the stream from a place on, into newer parts too. Once it has
+// found something an error only ends it: the next search meets that first.
+func (l *Locator) collect(ctx context.Context, target Target, head stream.Epoch, at place, g goal, maxBytes uint64) []Block {
 	c := collection{maxBytes: maxBytes, patience: 4 * l.config.Parallel}
 	c.add(at, g)
-	for {
-		from := at.slot + 1
-		for from < at.part.end && !c.full() {
-			window, err := l.window(ctx, at.part, from, uint64(at.part.end-from))
-			if err != nil {
-				return c.blocks, nil // what was found is good; the next call meets the error first
-			}
-			for i, f := range window {
-				c.add(place{at.part, from + stream.Slot(i), f.find(target.Shard, at.part.epoch, target.Stream)}, g)
-			}
-			from += stream.Slot(len(window))
+	err := l.collectPart(ctx, target, at, g, &c)
+	for epoch := at.part.epoch + 1; err == nil && epoch <= head && !c.full(); epoch++ {
+		var p part
+		if p, err = l.partOf(ctx, target, head, epoch); err == nil {
+			// The slot before a part's first one; it wraps around for slot 0.
+			err = l.collectPart(ctx, target, place{part: p, slot: p.from - 1}, g, &c)
 		}
-		if c.full() || at.part.epoch == head {
-			return c.blocks, nil
-		}
-		entry, err := l.entry(ctx, target.Shard, at.part.epoch+1)
-		if err != nil {
-			return c.blocks, nil
-		}
-		next, err := l.part(ctx, target, head, entry)
-		if err != nil {
-			return c.blocks, nil
-		}
-		// The loop above goes on with the slot after at's.
-		at = place{part: next, slot: next.from - 1}
 	}
+	return c.blocks
+}
+
+// collectPart goes on with the slot after at's.
+func (l *Locator) collectPart(ctx context.Context, target Target, at place, g goal, c *collection) error {
+	for from := at.slot + 1; from < at.part.end && !c.full(); {
+		window, err := l.window(ctx, at.part, from, uint64(at.part.end-from))
+		if err != nil {
+			return err
+		}
+		for i, f := range window {
+			c.add(place{at.part, from + stream.Slot(i), f.find(target.Shard, at.part.epoch, target.Stream)}, g)
+		}
+		from += stream.Slot(len(window))
+	}
+	return nil
+}
+
+func (l *Locator) partOf(ctx context.Context, target Target, head, epoch stream.Epoch) (part, error) {
+	entry, err := l.entry(ctx, target.Shard, epoch)
+	if err != nil {
+		return part{}, err
+	}
+	return l.part(ctx, target, head, entry)
 }
 
 // collection gathers consecutive blocks up to a number of stored bytes, and does

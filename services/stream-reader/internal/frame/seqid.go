@@ -5,14 +5,7 @@ import "github.com/samsa-io/samsa/pkg/stream"
 // idText is the length of a seq_id as text.
 const idText = 36
 
-// hexPairs holds the two digits of each byte.
-var hexPairs = func() (pairs [256][2]byte) {
-	const digits = "0123456789abcdef"
-	for i := range pairs {
-		pairs[i] = [2]byte{digits[i>>4], digits[i&15]}
-	}
-	return pairs
-}()
+const hexDigits = "0123456789abcdef"
 
 // appendID appends the text of a seq_id; it is stream.SeqID.AppendText, faster.
 func appendID(dst []byte, id stream.SeqID) []byte {
@@ -39,6 +32,5 @@ func appendID(dst []byte, id stream.SeqID) []byte {
 }
 
 func pair(out *[idText]byte, at int, b byte) {
-	p := &hexPairs[b]
-	out[at], out[at+1] = p[0], p[1]
+	out[at], out[at+1] = hexDigits[b>>4], hexDigits[b&15]
 }

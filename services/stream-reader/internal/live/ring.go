@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -52,5 +53,5 @@ func (r *ring) from(pos stream.SeqNum, maxBytes int) ([]*frame.Frame, bool) {
 		size += r.frames[n].Size()
 		n++
 	}
-	return r.frames[i:n:n], true
+	return slices.Clone(r.frames[i:n]), true
 }

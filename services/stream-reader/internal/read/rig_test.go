@@ -2,7 +2,6 @@ package read_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -86,8 +85,6 @@ type received struct {
 	tails   []live.Tail
 	beats   int
 }
-
-var errStop = errors.New("the client goes")
 
 func decode(t require.TestingT, f *frame.Frame) []*samsav1.SequencedRecord {
 	var m samsav1.ReadSessionResponse

@@ -30,7 +30,7 @@ func readRequest(in *samsav1.ReadRequest) (read.Request, error) {
 	case nil:
 		req.Start = live.Start{Kind: live.AtSeqNum}
 	case *samsav1.ReadRequest_SeqNum:
-		req.Start, err = atSeqNum(start.SeqNum)
+		req.Start = atSeqNum(start.SeqNum)
 	case *samsav1.ReadRequest_SeqId:
 		req.Start, err = atSeqID(start.SeqId)
 	case *samsav1.ReadRequest_Timestamp:
@@ -51,7 +51,7 @@ func sessionRequest(in *samsav1.ReadSessionRequest) (read.Request, error) {
 	case nil:
 		req.Start = live.Start{Kind: live.AtTailOffset}
 	case *samsav1.ReadSessionRequest_SeqNum:
-		req.Start, err = atSeqNum(start.SeqNum)
+		req.Start = atSeqNum(start.SeqNum)
 	case *samsav1.ReadSessionRequest_SeqId:
 		req.Start, err = atSeqID(start.SeqId)
 	case *samsav1.ReadSessionRequest_Timestamp:
@@ -95,10 +95,10 @@ func milliseconds(n uint64) time.Duration {
 	return time.Duration(min(n, uint64(most/time.Millisecond))) * time.Millisecond
 }
 
-// atSeqNum cuts positions that no stream can have to one past the largest, so that
-// they lie past the tail rather than wrap around somewhere.
-func atSeqNum(seq uint64) (live.Start, error) {
-	return live.Start{Kind: live.AtSeqNum, Value: min(seq, uint64(stream.MaxSeqNum))}, nil
+// atSeqNum cuts positions that no stream can have to the largest, so that they lie
+// past the tail rather than wrap around somewhere.
+func atSeqNum(seq uint64) live.Start {
+	return live.Start{Kind: live.AtSeqNum, Value: min(seq, uint64(stream.MaxSeqNum))}
 }
 
 func atSeqID(text string) (live.Start, error) {

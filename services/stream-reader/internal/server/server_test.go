@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -225,7 +226,7 @@ func TestReadSession_FollowsAndEndsAtItsLimit(t *testing.T) {
 	var got []*samsav1.SequencedRecord
 	for {
 		out, err := session.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		require.NoError(t, err)

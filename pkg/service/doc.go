@@ -14,6 +14,9 @@
 // each part is built only when something asks for it, so a program without a
 // database needs none. Several modules fit in one app, as in `samsa dev`.
 //
+// "stream-writer health", with the same configuration, asks the running program's
+// /readyz and exits with 0 if it is ready: the health check of images without a shell.
+//
 // # Servers
 //
 // A module runs its gRPC server with Host.Serve. The order in which it stops:

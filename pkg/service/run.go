@@ -42,8 +42,13 @@ func Main(p Program) {
 	os.Exit(p.Run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// Run is Main with its surroundings as arguments; it returns the exit code.
+// Run is Main with its surroundings as arguments; it returns the exit code. With
+// "health" as the first argument it asks the running program how it does.
 func (p Program) Run(args, environ []string, stdout, stderr io.Writer) int {
+	asked := len(args) > 0 && args[0] == healthCommand
+	if asked {
+		args = args[1:]
+	}
 	loaded, err := config.Load(config.Options{
 		Program: p.Name, Sections: p.sections(), Foreign: Foreign(), Args: args, Environ: environ,
 	})
@@ -54,6 +59,9 @@ func (p Program) Run(args, environ []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return ExitUsage
+	}
+	if asked {
+		return askHealth(p.Config, stdout, stderr)
 	}
 	if p.Config.Observability.ServiceName == "" {
 		p.Config.Observability.ServiceName = p.Name

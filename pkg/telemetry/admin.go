@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// Admin serves /metrics, /healthz and /readyz.
+// Admin serves /metrics, /healthz and /readyz, and profiles below /debug/pprof/.
 type Admin struct {
 	server *http.Server
 	log    *zap.Logger
@@ -73,10 +74,13 @@ func (a *Admin) Stop(ctx context.Context) error {
 
 // AdminHandler is what an Admin serves. /healthz says that the process runs;
 // /readyz answers 200 when work may be sent to it, else 503, with the components
-// and their reasons as JSON.
+// and their reasons as JSON. Profiles are for `go tool pprof`.
 func AdminHandler(metrics prometheus.Gatherer, health *Health, log *zap.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{ErrorLog: zap.NewStdLog(log)}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]State{"status": OK})
 	})

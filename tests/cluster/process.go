@@ -161,6 +161,14 @@ func (p *Process) Signal(t testing.TB, s syscall.Signal) {
 	}
 }
 
+// SignalGroup sends a signal to the process and its children, as a terminal does.
+func (p *Process) SignalGroup(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(-p.PID(), s); err != nil {
+		t.Fatalf("sending %s to %s and its children: %v", s, p.Name, err)
+	}
+}
+
 // Kill ends the process with SIGKILL and waits for its end.
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()

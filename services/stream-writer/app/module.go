@@ -143,11 +143,8 @@ func run(in runIn) error {
 			samsav1.RegisterStreamServiceServer(s, in.Streams)
 			clusterv1.RegisterWriterServiceServer(s, in.Cluster)
 		},
-		Drain: func(context.Context) error {
-			in.Manager.Leave()
-			return nil
-		},
-		DrainBudget: time.Second,
+		Drain:       in.Manager.Drain,
+		DrainBudget: 8 * time.Second,
 	})
 	if err != nil {
 		return err

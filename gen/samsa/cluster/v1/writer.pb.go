@@ -152,8 +152,10 @@ type TakeShardRequest struct {
 	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
 	// The incarnation that the caller could not reach, if it knows one: 16 bytes.
 	UnreachableIncarnation []byte `protobuf:"bytes,2,opt,name=unreachable_incarnation,json=unreachableIncarnation,proto3" json:"unreachable_incarnation,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// The owner is known to live: if it is slow to hand over, leave it the shard.
+	Planned       bool `protobuf:"varint,3,opt,name=planned,proto3" json:"planned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TakeShardRequest) Reset() {
@@ -198,6 +200,13 @@ func (x *TakeShardRequest) GetUnreachableIncarnation() []byte {
 		return x.UnreachableIncarnation
 	}
 	return nil
+}
+
+func (x *TakeShardRequest) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
+	}
+	return false
 }
 
 type TakeShardResponse struct {
@@ -1114,10 +1123,11 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"a\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"{\n" +
 	"\x10TakeShardRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x127\n" +
-	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\"B\n" +
+	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\x12\x18\n" +
+	"\aplanned\x18\x03 \x01(\bR\aplanned\"B\n" +
 	"\x11TakeShardResponse\x12-\n" +
 	"\x05owner\x18\x01 \x01(\v2\x17.samsa.cluster.v1.OwnerR\x05owner\"d\n" +
 	"\x14HandOverShardRequest\x12\x14\n" +

@@ -36,7 +36,7 @@ func (c *Cluster) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) 
 	if err != nil {
 		return nil, err
 	}
-	head, err := c.manager.Take(ctx, c.writer, shard, false)
+	head, err := c.manager.Take(ctx, c.writer, shard, r.GetPlanned())
 	if err != nil {
 		return nil, toStatus(unproved(err))
 	}

@@ -1,6 +1,7 @@
 // Package segment is the bytes of every object that Samsa puts: segments and
-// seals under log/, entries under chain/, states under state/, and the envelope
-// of the other control objects. It also names their keys. It does no I/O.
+// seals under log/, compacted records under chunk/, entries under chain/, states
+// under state/, and the envelope of the other control objects. It also names their
+// keys. It does no I/O.
 //
 // # Conventions
 //
@@ -21,7 +22,8 @@
 //
 //	0  4  magic "SMSA"
 //	4  1  version: 1
-//	5  1  kind: 1 segment, 2 seal, 3 chain entry, 4 state, 5 cluster, 6 gone mark
+//	5  1  kind: 1 segment, 2 seal, 3 chain entry, 4 state, 5 cluster, 6 gone mark,
+//	      7 chunk object
 //	6  2  zero
 //
 // # Log objects
@@ -158,6 +160,32 @@
 //	delta    millisecond of the seq_ids, from that of the one before
 //	delta    first timestamp, from the last one of the one before
 //	uvarint  last timestamp, less the first
+//
+// # Chunk objects
+//
+// Records that were compacted: blocks of many streams, like a segment's but cut
+// where the compactor was told to. One block is one chunk.
+//
+//	prefix | block … block | footer | trailer
+//
+// The trailer is that of log objects, with kind 7, the id of the object in place
+// of the slot, and zero in place of the window. The incarnation is that of the log
+// whose slots were compacted, or zero.
+//
+// The footer tells the index of chunks anew, should it be lost:
+//
+//	uvarint        first of the slots, uvarint number of the slots
+//	list(uvarint)  objects whose chunks were taken over, ascending, each less the
+//	               one before (0)
+//	list(run)      ascending by (stream, seq_num)
+//
+//	run:
+//	id               stream
+//	uvarint          seq_num of its first record
+//	list(block ref)  consecutive, at least one; times are relative to the block
+//	                 before, of whichever run (0)
+//
+// Runs of one stream do not touch: its records between them stand elsewhere.
 //
 // # Control objects
 //

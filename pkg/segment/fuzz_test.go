@@ -26,6 +26,7 @@ func FuzzDecodeTrailer(f *testing.F) {
 			return
 		}
 		require.Contains(t, []Kind{KindSegment, KindSeal}, trailer.Kind)
+		_, _ = VerifyChunks(b, nil)
 		_, _ = DecodeFooter(b)
 		_, _ = Verify(b)
 		_, _, _ = DecodeSeal(b)
@@ -44,6 +45,21 @@ func FuzzDecodeFooter(f *testing.F) {
 		again, err := decodeFooter(sampled, appendFooter(nil, footer.States, footer.Sections))
 		require.NoError(t, err)
 		require.Equal(t, footer, again)
+	})
+}
+
+func FuzzDecodeChunks(f *testing.F) {
+	_, about := sampleChunks(sampleSegment())
+	f.Add(appendChunksFooter(nil, about))
+	f.Add(appendChunksFooter(nil, &Chunks{}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		chunks, err := decodeChunksFooter(sampled, b)
+		if err != nil {
+			return
+		}
+		again, err := decodeChunksFooter(sampled, appendChunksFooter(nil, chunks))
+		require.NoError(t, err)
+		require.Equal(t, chunks, again)
 	})
 }
 

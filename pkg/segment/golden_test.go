@@ -97,6 +97,8 @@ func sampleObjects() []object {
 	chain, state := sampleChainEntry(), sampleState()
 	first := chain
 	first.State = nil
+	chunks, aboutChunks := sampleChunks(sampleSegmentOf([]byte("small")))
+	noChunks, aboutNone := NewChunkWriter(Chunks{ID: 8}, 1).Finish()
 	return []object{
 		{"segment", segment.Encode(), func(b []byte) (any, error) { return Verify(b) },
 			&Footer{Header: segment.Header, States: segment.States, Sections: segment.Sections()}},
@@ -113,6 +115,8 @@ func sampleObjects() []object {
 		{"state", state.Encode(), func(b []byte) (any, error) { return DecodeState(b) }, state},
 		{"cluster", EncodeEnvelope(KindCluster, []byte("payload")), func(b []byte) (any, error) { return DecodeEnvelope(KindCluster, b) },
 			[]byte("payload")},
+		{"chunks", chunks, func(b []byte) (any, error) { return VerifyChunks(b, nil) }, aboutChunks},
+		{"chunks-empty", noChunks, func(b []byte) (any, error) { return VerifyChunks(b, nil) }, aboutNone},
 		{"gone", EncodeEnvelope(KindGone, nil), func(b []byte) (any, error) { return DecodeEnvelope(KindGone, b) }, []byte{}},
 	}
 }

@@ -29,3 +29,12 @@ func StateKey(shard stream.Shard, epoch stream.Epoch, slot stream.Slot) string {
 
 // StatePrefix begins the keys of a shard's states, and no others.
 func StatePrefix(shard stream.Shard) string { return fmt.Sprintf("state/%05d/", shard) }
+
+// ChunkPrefix begins the keys of all chunk objects, and no others.
+const ChunkPrefix = "chunk/"
+
+// ChunkKey names a chunk object.
+func ChunkKey(id ChunkID) string { return fmt.Sprintf("%s%020d", ChunkPrefix, id) }
+
+// LogPrefix begins the keys of all logs' objects, and no others.
+const LogPrefix = "log/"

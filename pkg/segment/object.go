@@ -20,6 +20,7 @@ const (
 	KindState      Kind = 4
 	KindCluster    Kind = 5
 	KindGone       Kind = 6
+	KindChunks     Kind = 7
 )
 
 func (k Kind) String() string {
@@ -36,6 +37,8 @@ func (k Kind) String() string {
 		return "cluster object"
 	case KindGone:
 		return "gone mark"
+	case KindChunks:
+		return "chunk object"
 	}
 	return "object of an unknown kind"
 }

@@ -65,6 +65,15 @@ func identity(body, trailer []byte) (id [16]byte) {
 // DecodeTrailer reads the last 64 bytes of a log object; more may stand before
 // them.
 func DecodeTrailer(last []byte) (Trailer, error) {
+	t, err := decodeTrailer(last)
+	if err == nil && t.Kind == KindChunks {
+		return Trailer{}, corruptf("log object: it is a %s", t.Kind)
+	}
+	return t, err
+}
+
+// decodeTrailer takes the trailer of a chunk object too.
+func decodeTrailer(last []byte) (Trailer, error) {
 	if len(last) < TrailerSize {
 		return Trailer{}, corruptf("log object: %d bytes cannot hold a trailer", len(last))
 	}
@@ -78,7 +87,7 @@ func DecodeTrailer(last []byte) (Trailer, error) {
 		return Trailer{}, corruptf("log object: trailer without %q", magic)
 	case b[53] != Version:
 		return Trailer{}, &VersionError{What: "a " + kind.String(), Version: b[53]}
-	case kind != KindSegment && kind != KindSeal:
+	case kind != KindSegment && kind != KindSeal && kind != KindChunks:
 		return Trailer{}, corruptf("log object: kind %d", kind)
 	case b[54] != 0 || b[55] != 0:
 		return Trailer{}, corruptf("log object: reserved bytes are set")

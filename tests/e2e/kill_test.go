@@ -2,8 +2,7 @@ package e2e
 
 import (
 	"context"
-	"errors"
-	"io"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -153,32 +152,53 @@ func TestKill_OfIdleDevKeepsEverything(t *testing.T) {
 	}
 }
 
-// follow checks in the background that a session gives the lines in order, and
-// returns what went wrong once it has seen them all.
-func follow(ctx context.Context, s *client.Stream, lines [][]byte) <-chan error {
-	done := make(chan error, 1)
-	session := s.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0), Count: new(uint64(len(lines)))})
-	go func() {
-		defer session.Close()
-		at := uint64(0)
-		for {
-			batch, err := session.Next()
-			if errors.Is(err, io.EOF) {
-				done <- nil
-				return
-			}
-			if err != nil {
-				done <- err
-				return
-			}
-			for _, record := range batch.Records {
-				if record.SeqNum != at || string(record.Body) != string(lines[at]) {
-					done <- errors.New("the follower saw " + string(record.Body) + " where " + string(lines[at]) + " was due")
-					return
-				}
-				at++
-			}
+// follower reads a stream live, in the background, and checks that record n is
+// line n, without gap or repeat.
+type follower struct {
+	session *client.ReadSession
+	seen    atomic.Int64
+	failed  chan error // has an error once the session has ended too early
+}
+
+// line is what the tests append as record n.
+func line(n int) []byte { return fmt.Appendf(nil, "line %d", n) }
+
+func follow(ctx context.Context, s *client.Stream) *follower {
+	f := &follower{session: s.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0)}), failed: make(chan error, 1)}
+	go func() { f.failed <- f.run() }()
+	return f
+}
+
+func (f *follower) run() error {
+	for {
+		batch, err := f.session.Next()
+		if err != nil {
+			return err
 		}
-	}()
-	return done
+		for _, record := range batch.Records {
+			due := int(f.seen.Load())
+			if record.SeqNum != uint64(due) || string(record.Body) != string(line(due)) {
+				return fmt.Errorf("saw record %d, %q, where %q was due", record.SeqNum, record.Body, line(due))
+			}
+			f.seen.Add(1)
+		}
+	}
+}
+
+// requireSaw waits until it has seen so many lines, and ends it.
+func (f *follower) requireSaw(t testing.TB, lines int) {
+	t.Helper()
+	defer f.session.Close()
+	cluster.Eventually(t, patience, fmt.Sprintf("%d lines were seen", lines), func() error {
+		select {
+		case err := <-f.failed:
+			t.Fatalf("after %d of %d lines: %v", f.seen.Load(), lines, err)
+		default:
+		}
+		if seen := f.seen.Load(); seen < int64(lines) {
+			return fmt.Errorf("only %d were", seen)
+		}
+		return nil
+	})
+	require.EqualValues(t, lines, f.seen.Load())
 }

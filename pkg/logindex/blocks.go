@@ -222,7 +222,7 @@ func (b *Blocks) loadRun(ctx context.Context, id stream.ID, claims []claim) erro
 }
 
 func (b *Blocks) fetchRun(ctx context.Context, id stream.ID, claims []claim, offset, length int64) error {
-	key := segment.SlotKey(claims[0].block.Log, claims[0].block.Slot)
+	key := claims[0].block.Key()
 	b.metrics.gets.Inc()
 	b.metrics.misses.Add(float64(len(claims)))
 	object, err := b.store.Get(ctx, key, objstore.Bytes(offset, length))

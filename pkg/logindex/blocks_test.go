@@ -150,3 +150,22 @@ func incompressible(n int, seed byte) []byte {
 	}
 	return out
 }
+
+func TestBlocks_ReadsChunkObjectsLikeSegments(t *testing.T) {
+	w, blocks := smallWorld(t, 3)
+	id := testID(0)
+	stored, err := blocks.Get(t.Context(), id, w.blocks[id])
+	require.NoError(t, err)
+	writer := segment.NewChunkWriter(segment.Chunks{ID: 9}, 1<<20)
+	for _, block := range stored {
+		writer.Add(block, 0)
+	}
+	object, about := writer.Finish()
+	w.put(segment.ChunkKey(9), object)
+	want := []Block{ChunkBlock(9, about.Runs[0].Blocks[0])}
+
+	got, err := blocks.Get(t.Context(), id, want)
+
+	requireBlocks(t, want, got, err)
+	require.Equal(t, 6, got[0].Len())
+}

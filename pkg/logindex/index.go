@@ -9,11 +9,25 @@ import (
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
-// Block says where consecutive records of one stream stand.
+// Block says where consecutive records of one stream stand: in a slot of a log, or
+// in a chunk object.
 type Block struct {
-	Log  stream.Incarnation
+	Log  stream.Incarnation // zero: Slot is the id of a chunk object
 	Slot stream.Slot
 	segment.BlockRef
+}
+
+// ChunkBlock is a block of a chunk object.
+func ChunkBlock(id segment.ChunkID, ref segment.BlockRef) Block {
+	return Block{Slot: stream.Slot(id), BlockRef: ref}
+}
+
+// Key is the object's that the block stands in.
+func (b Block) Key() string {
+	if b.Log.IsZero() {
+		return segment.ChunkKey(segment.ChunkID(b.Slot))
+	}
+	return segment.SlotKey(b.Log, b.Slot)
 }
 
 // Span is what an Index knows of one stream.

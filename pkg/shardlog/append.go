@@ -123,10 +123,10 @@ func (s *shard) accept(l *live, a *Append, timestamps []uint64, arrival uint64) 
 	s.hold(l)
 
 	ack := ackOf(&b)
-	tag := a.Tag
+	tag, session := a.Tag, a.Session
 	group := s.w.log.addBatch(b, s.w.linger(l.Config), func(err error) {
 		s.release(l)
-		s.w.do(Reply{Tag: tag, Err: err, Ack: ack})
+		s.w.settleAppend(tag, session, ack, err)
 	})
 	if a.ProducerID != "" {
 		s.fly(l, flyingBatch{producerBatch(&b), group})
@@ -179,13 +179,13 @@ func (s *shard) refuseProved(a *Append, err error) {
 	})
 }
 
-// notAppended is what a refusal turns into when the incarnation ends before it is
-// proved: whatever the end, the batch was never accepted.
+// notAppended is what the end of the incarnation means to a batch that was never
+// accepted, or never put: whatever became of the others, it changed nothing.
 func notAppended(lost error) error {
-	if notOwner := (*NotOwnerError)(nil); errors.As(lost, &notOwner) {
-		return lost
+	if errors.Is(lost, ErrOutcomeUnknown) {
+		return ErrDied
 	}
-	return ErrDied
+	return lost
 }
 
 // seen tells whether the stream holds the producer's batch already, or has it on
@@ -208,7 +208,7 @@ func (s *shard) seen(l *live, a *Append) (bool, error) {
 		}
 		known, expected = true, b.Seq+uint64(b.Count)
 		if b.Seq == a.ProducerSeq && b.Count == a.Count {
-			s.repeat(l.ID, b, a.Tag)
+			s.repeat(l.ID, b, a)
 			return true, nil
 		}
 	}
@@ -234,11 +234,21 @@ func (s *shard) cutsAnew(l *live, a *Append, durable []segment.ProducerBatch) bo
 	return i >= 0 && a.ProducerSeq >= l.producers[i].Seq
 }
 
-// repeat answers tag when the batch that is on its way has landed.
-func (s *shard) repeat(id stream.ID, b flyingBatch, tag any) {
+// repeat answers a when the batch that is on its way has landed.
+func (s *shard) repeat(id stream.ID, b flyingBatch, a *Append) {
+	tag, session := a.Tag, a.Session
 	b.group.then = append(b.group.then, func(err error) {
-		s.w.do(Reply{Tag: tag, Err: err, Ack: ackAgain(id, b.ProducerBatch)})
+		s.w.settleAppend(tag, session, ackAgain(id, b.ProducerBatch), err)
 	})
+}
+
+// settleAppend answers an append that was accepted. A session outlives this
+// incarnation: what it sends to the next one fails too.
+func (w *Writer) settleAppend(tag any, session *Session, ack Ack, err error) {
+	if err != nil {
+		session.fail()
+	}
+	w.do(Reply{Tag: tag, Err: err, Ack: ack})
 }
 
 func ackAgain(id stream.ID, b segment.ProducerBatch) Ack {

@@ -275,24 +275,28 @@ func (l *ownLog) settle() {
 	}
 }
 
-// abandon fails everything that is not durable.
+// abandon fails everything that is not durable; what was never put has certainly
+// not been appended.
 func (l *ownLog) abandon(err error) {
-	groups := make([]*group, 0, len(l.flights)+len(l.queue)+1)
-	for _, f := range l.flights {
-		f.resolved = true
-		groups = append(groups, f.group)
-	}
-	groups = append(groups, l.queue...)
+	flights, waiting := l.flights, l.queue
 	if l.open != nil {
-		groups = append(groups, l.open)
+		waiting = append(waiting, l.open)
 	}
 	l.flights, l.queue, l.open = nil, nil, nil
-	for _, g := range groups {
-		for _, then := range g.then {
-			then(err)
-		}
+	for _, f := range flights {
+		f.resolved = true
+		f.group.fail(err)
+	}
+	for _, g := range waiting {
+		g.fail(notAppended(err))
 	}
 	l.proofs.abandon(err)
+}
+
+func (g *group) fail(err error) {
+	for _, then := range g.then {
+		then(err)
+	}
 }
 
 // latest is the youngest group that is not in a slot yet; nil if there is none.

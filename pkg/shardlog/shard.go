@@ -122,13 +122,14 @@ func (s *shard) applyDurable(section *segment.Section, slot stream.Slot) {
 	s.state.passed(section, slot)
 }
 
+// abandon refuses whatever waits for the shard.
 func (s *shard) abandon(err error) {
 	for _, e := range s.waiting {
-		s.w.fail(TagOf(e), err)
+		s.w.refuse(e, notAppended(err))
 	}
 	for _, l := range s.lookups {
 		for _, e := range l.waiting {
-			s.w.fail(TagOf(e), err)
+			s.w.refuse(e, notAppended(err))
 		}
 	}
 	for _, tag := range s.handTags {

@@ -13,16 +13,18 @@ import (
 // once that is durable whoever asks learns the same end.
 func (w *Writer) handOver(h HandOver) {
 	s := w.shards[h.Shard]
-	if s == nil || s.entry.Epoch != h.Epoch || w.cfg.Incarnation != h.Incarnation || s.status == taking {
+	switch {
+	case s == nil || w.cfg.Incarnation != h.Incarnation:
 		w.fail(h.Tag, w.notOwner(h.Shard))
-		return
-	}
-	switch s.status {
-	case handed:
+	case s.partEnd != 0 && s.entry.Epoch == h.Epoch:
 		w.do(Reply{Tag: h.Tag, End: s.partEnd})
-	case handing:
+	case s.status == taking: // perhaps with the very entry that the other has read
+		s.waiting = append(s.waiting, h)
+	case s.entry.Epoch != h.Epoch:
+		w.fail(h.Tag, w.notOwner(h.Shard))
+	case s.status == handing:
 		s.handTags = append(s.handTags, h.Tag)
-	case owned:
+	default:
 		s.status = handing
 		s.handTags = append(s.handTags, h.Tag)
 		s.refuseLookups()
@@ -52,16 +54,24 @@ func (s *shard) handedOver(err error) {
 		s.w.do(Reply{Tag: tag, End: s.partEnd})
 	}
 	s.handTags = nil
-	s.w.after(reclaimDelay, s.reclaim)
+	s.reclaimSoon()
 }
 
 // reclaimDelay is how long an owner that has let a shard go waits for a
 // successor.
 const reclaimDelay = time.Second
 
+func (s *shard) reclaimSoon() {
+	if !s.reclaiming {
+		s.reclaiming = true
+		s.w.after(reclaimDelay, s.reclaim)
+	}
+}
+
 // reclaim takes the shard again if nobody has, so that it is not left without an
 // owner when whoever asked for it has died.
 func (s *shard) reclaim() {
+	s.reclaiming = false
 	if s.status != handed {
 		return
 	}
@@ -69,7 +79,7 @@ func (s *shard) reclaim() {
 		switch {
 		case s.status != handed:
 		case err != nil:
-			s.w.after(reclaimDelay, s.reclaim)
+			s.reclaimSoon()
 		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch:
 			s.w.take(Take{Shard: s.id})
 		default:

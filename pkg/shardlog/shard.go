@@ -30,9 +30,11 @@ type shard struct {
 	waiting []Event // requests that came while the shard was being taken
 
 	state stateWriter
-	// partEnd is where our part ends, once the hand-over entry is durable.
-	partEnd  stream.Slot
-	handTags []any
+	// partEnd is where our part of entry's epoch ends, once the hand-over entry is
+	// durable; 0: it isn't.
+	partEnd    stream.Slot
+	handTags   []any
+	reclaiming bool // a timer for it is set
 }
 
 type status uint8
@@ -135,7 +137,8 @@ func (s *shard) abandon(err error) {
 	for _, tag := range s.handTags {
 		s.w.fail(tag, err)
 	}
-	s.waiting, s.lookups, s.handTags = nil, nil, nil
+	s.waiting, s.handTags = nil, nil
+	clear(s.lookups)
 	if s.taker != nil {
 		s.taker.abandon(err)
 	}

@@ -79,7 +79,7 @@ func (t *taker) foundHead(head *segment.ChainEntry, err error) {
 // takeBack takes a shard again that this incarnation has handed over and that
 // nobody took. It replays like anyone else.
 func (t *taker) takeBack() {
-	if t.s.partEnd == 0 {
+	if t.s.partEnd == 0 || t.s.entry.Epoch != t.head.Epoch {
 		t.fail(fmt.Errorf("%w: %s names this writer as the owner of a shard that it has not taken",
 			ErrDamaged, segment.ChainKey(t.s.id, t.head.Epoch)))
 		return
@@ -95,10 +95,33 @@ func (t *taker) askOwner() {
 		case OwnerHandedOver:
 			t.foundEnd(r.End)
 		default:
-			t.w.seal(t.head.Owner, t.head.Window, t.foundEnd)
+			t.sealOwner()
 		}
 	})
 	t.w.do(AskOwner{Op: op, Entry: *t.head, Planned: t.planned})
+}
+
+// sealOwner seals the log of an owner that is gone, or that refused because the
+// chain has moved on since the head was read: then its log is left alone.
+func (t *taker) sealOwner() {
+	t.ifMoved(func() { t.w.seal(t.head.Owner, t.head.Window, t.foundEnd) })
+}
+
+// ifMoved follows the chain if it has moved on since the head was read, and else
+// calls stay.
+func (t *taker) ifMoved(stay func()) {
+	epoch := t.head.Epoch
+	t.w.findHead(t.s.id, func(head *segment.ChainEntry, err error) {
+		switch {
+		case err != nil:
+			t.fail(err)
+		case head != nil && head.Epoch > epoch:
+			t.recovered = nil
+			t.foundHead(head, nil)
+		default:
+			stay()
+		}
+	})
 }
 
 // foundEnd knows where the head's part ends. At or below its start it is empty.
@@ -266,26 +289,22 @@ func (t *taker) follow(head segment.ChainEntry) {
 
 // missing deals with an object that does not stand though it must. If the chain
 // has moved on the object may have been collected since; otherwise it is damage.
-func (t *taker) missing(err error) {
-	epoch := t.head.Epoch
-	t.w.findHead(t.s.id, func(head *segment.ChainEntry, findErr error) {
-		switch {
-		case findErr != nil:
-			t.fail(findErr)
-		case head != nil && head.Epoch > epoch:
-			t.recovered = nil
-			t.foundHead(head, nil)
-		default:
-			t.fail(err)
-		}
-	})
-}
+func (t *taker) missing(err error) { t.ifMoved(func() { t.fail(err) }) }
 
+// fail gives the shard up. One that this incarnation has handed over stays its to
+// take back.
 func (t *taker) fail(err error) {
-	t.w.dropShard(t.s)
+	s := t.s
+	s.taker = nil
+	if s.partEnd != 0 {
+		s.status = handed
+		s.reclaimSoon()
+	} else {
+		t.w.dropShard(s)
+	}
 	t.w.takerDone()
 	t.abandon(err)
-	t.s.abandon(err)
+	s.abandon(err)
 }
 
 func (t *taker) abandon(err error) {

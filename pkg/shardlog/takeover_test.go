@@ -1,0 +1,99 @@
+package shardlog
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// ask has an AskOwner reach another script's writer, which answers or refuses.
+func ask(owner *script) func(AskOwner) AskDone {
+	return func(a AskOwner) AskDone {
+		tag := &struct{ AskOwner }{a}
+		owner.step(HandOver{Tag: tag, Shard: a.Entry.Shard, Epoch: a.Entry.Epoch, Incarnation: a.Entry.Owner})
+		r, answered := owner.replies[tag]
+		if !answered || r.Err != nil {
+			return AskDone{Answer: OwnerGone}
+		}
+		return AskDone{Answer: OwnerHandedOver, End: r.End}
+	}
+}
+
+func sealed(store map[string][]byte, log byte) bool {
+	for key, body := range store {
+		t, err := segment.DecodeTrailer(body[max(0, len(body)-segment.TrailerSize):])
+		if err == nil && t.Kind == segment.KindSeal && strings.HasPrefix(key, "log/"+stream.Incarnation{log}.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestHandOver_IsAnsweredAgainWhileTheOwnerTakesTheShardBack(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	epoch := owner.w.shards[0].entry.Epoch
+	owner.step(HandOver{Tag: "first", Shard: 0, Epoch: epoch, Incarnation: stream.Incarnation{1}})
+	owner.hold = isPut("chain/")
+	owner.pass(2 * time.Second) // nobody came
+	require.Equal(t, taking, owner.w.shards[0].status)
+
+	owner.step(HandOver{Tag: "again", Shard: 0, Epoch: epoch, Incarnation: stream.Incarnation{1}})
+	require.NoError(t, owner.replies["again"].Err)
+	require.Equal(t, owner.replies["first"].End, owner.replies["again"].End)
+
+	rival.owner = ask(owner)
+	rival.own()
+	require.False(t, sealed(store, 1))
+}
+
+func TestHandOver_WaitsForAChainEntryThatIsOnItsWay(t *testing.T) {
+	owner := newScript(t, 1, map[string][]byte{})
+	owner.hold = isPut("chain/")
+	owner.step(Take{Tag: "take"})
+	owner.step(HandOver{Tag: "hand over", Shard: 0, Epoch: 0, Incarnation: stream.Incarnation{1}})
+	require.NotContains(t, owner.replies, "hand over")
+	owner.release()
+	require.NoError(t, owner.replies["hand over"].Err)
+	require.NotZero(t, owner.replies["hand over"].End)
+}
+
+func TestTake_SealsNoOwnerThatTookTheShardAgainMeanwhile(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	rival.owner = func(a AskOwner) AskDone { // asked too late: the owner has a newer epoch
+		if a.Entry.Epoch == 0 {
+			owner.step(HandOver{Tag: "lost", Shard: 0, Epoch: 0, Incarnation: stream.Incarnation{1}})
+			owner.pass(2 * time.Second)
+		}
+		return ask(owner)(a)
+	}
+	rival.own()
+	require.EqualValues(t, 2, rival.w.shards[0].entry.Epoch)
+	require.False(t, sealed(store, 1), "a healthy writer lost its log")
+}
+
+func TestReclaim_GoesOnAfterDamageOnTheWay(t *testing.T) {
+	store := map[string][]byte{}
+	s := newScript(t, 1, store)
+	s.own()
+	s.append("a", "s", nil)
+	s.step(HandOver{Tag: "lost", Shard: 0, Epoch: 0, Incarnation: stream.Incarnation{1}})
+	last := segment.SlotKey(stream.Incarnation{1}, s.replies["lost"].End-1)
+	good := store[last]
+	store[last] = []byte("damaged")
+	s.pass(1500 * time.Millisecond)
+	require.NotEqual(t, owned, s.w.shards[0].status)
+	store[last] = good
+	s.pass(2 * time.Second)
+	require.Equal(t, owned, s.w.shards[0].status)
+	s.append("b", "s", nil)
+	require.EqualValues(t, 1, s.acked("b").First)
+}

@@ -4,7 +4,6 @@ package naming
 
 import (
 	"context"
-	"errors"
 
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/shardlog"
@@ -26,10 +25,7 @@ func New(rows *catalog.Catalog) *Catalog { return &Catalog{rows: rows} }
 // Find returns the active stream of that name. If it is missing and its bucket
 // creates streams for such a purpose, it is created.
 func (c *Catalog) Find(ctx context.Context, name stream.Name, purpose shardlog.Purpose) (shardlog.CatalogStream, error) {
-	row, bucket, err := c.rows.LookupStream(ctx, name)
-	if cause, ok := causeOf(purpose, bucket); ok && errors.Is(err, catalog.ErrNotFound) {
-		row, err = c.rows.EnsureStream(ctx, name, cause)
-	}
+	row, err := c.find(ctx, name, purpose)
 	if err != nil {
 		return shardlog.CatalogStream{}, err
 	}
@@ -38,13 +34,14 @@ func (c *Catalog) Find(ctx context.Context, name stream.Name, purpose shardlog.P
 	}, nil
 }
 
-// causeOf is why a missing stream would be created; false: it is not.
-func causeOf(purpose shardlog.Purpose, b catalog.Bucket) (catalog.Cause, bool) {
-	switch {
-	case purpose == shardlog.ForAppend && b.CreatesOnAppend():
-		return catalog.CauseAppend, true
-	case purpose == shardlog.ForRead && b.CreatesOnRead():
-		return catalog.CauseRead, true
+func (c *Catalog) find(ctx context.Context, name stream.Name, purpose shardlog.Purpose) (catalog.Stream, error) {
+	switch purpose {
+	case shardlog.ForAppend:
+		return c.rows.EnsureStream(ctx, name, catalog.CauseAppend)
+	case shardlog.ForRead:
+		return c.rows.EnsureStream(ctx, name, catalog.CauseRead)
+	default:
+		row, _, err := c.rows.LookupStream(ctx, name)
+		return row, err
 	}
-	return 0, false
 }

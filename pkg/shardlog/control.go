@@ -39,8 +39,10 @@ func (s *shard) show(q Inspect, id stream.ID) {
 	case s.live[q.Name] != nil && s.live[q.Name].ID == id: // nothing of it is durable yet
 		l := s.live[q.Name]
 		s.w.do(Reply{Tag: q.Tag, View: s.view(&segment.StreamState{ID: id, Config: l.Config})})
-	default: // deleted while the proof was made
+	case s.dead(id, stream.ID{}): // deleted while the proof was made
 		s.w.fail(q.Tag, ErrDeleting)
+	default: // empty, and forgotten when the shard was taken back meanwhile
+		s.w.inspect(q)
 	}
 }
 
@@ -97,7 +99,9 @@ func (w *Writer) trim(t Trim) {
 	}
 	l := s.find(t.Name)
 	if l == nil || l.ID != t.ID || t.Trim <= l.Trim {
-		w.do(Reply{Tag: t.Tag})
+		// Records are deleted on the strength of this answer: what it says must be
+		// durable, and this writer still be the one to say it.
+		w.log.proofs.prove(w.done(t.Tag))
 		return
 	}
 	l.Trim = min(t.Trim, l.Tail)

@@ -253,9 +253,10 @@ func (l *ownLog) land() {
 	l.flights[0] = nil
 	l.flights = l.flights[1:]
 	l.durable++
-	l.w.durable(f)
-	for _, then := range f.group.then {
-		then(nil)
+	err := l.w.durable(f)
+	f.group.settle(err)
+	if err != nil {
+		l.w.die(err)
 	}
 }
 
@@ -285,15 +286,16 @@ func (l *ownLog) abandon(err error) {
 	l.flights, l.queue, l.open = nil, nil, nil
 	for _, f := range flights {
 		f.resolved = true
-		f.group.fail(err)
+		f.group.settle(err)
 	}
 	for _, g := range waiting {
-		g.fail(notAppended(err))
+		g.settle(notAppended(err))
 	}
 	l.proofs.abandon(err)
 }
 
-func (g *group) fail(err error) {
+// settle tells everyone who waits for the group what became of it.
+func (g *group) settle(err error) {
 	for _, then := range g.then {
 		then(err)
 	}

@@ -1,6 +1,7 @@
 package shardlog
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/segment"
@@ -113,17 +114,6 @@ func (s *shard) entryOf(kind segment.EntryKind) segment.Entry {
 	return segment.Entry{Shard: s.id, Epoch: s.entry.Epoch, Kind: kind}
 }
 
-// applyDurable brings the durable state past a segment that has landed.
-func (s *shard) applyDurable(section *segment.Section, slot stream.Slot) {
-	if err := s.durable.apply(section); err != nil {
-		// What was accepted and what was written differ: a bug, and the object
-		// store is right.
-		s.w.die(err)
-		return
-	}
-	s.state.passed(section, slot)
-}
-
 // abandon refuses whatever waits for the shard.
 func (s *shard) abandon(err error) {
 	for _, e := range s.waiting {
@@ -195,16 +185,24 @@ func (w *Writer) notOwner(id stream.Shard) error {
 }
 
 // durable takes note of a slot that has landed: first the shards' states, then
-// the driver; the caller answers the requests after that.
-func (w *Writer) durable(f *flight) {
+// the driver; the caller answers the requests after that. An error says that what
+// was accepted and what was written differ: a bug, and whoever replays the log
+// will stumble too.
+func (w *Writer) durable(f *flight) error {
 	sections := f.group.segment.Sections()
 	for i := range sections {
-		if s := w.shards[sections[i].Shard]; s != nil && s.entry.Epoch == sections[i].Epoch {
-			s.applyDurable(&sections[i], f.slot)
+		s := w.shards[sections[i].Shard]
+		if s == nil || s.entry.Epoch != sections[i].Epoch {
+			continue
 		}
+		if err := s.durable.apply(&sections[i]); err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrOutcomeUnknown, segment.SlotKey(w.cfg.Incarnation, f.slot), err)
+		}
+		s.state.passed(&sections[i])
 	}
 	w.landed = true
 	w.do(Durable{Slot: f.slot, Segment: f.group.segment, Object: f.object()})
+	return nil
 }
 
 // linger is how long a batch of a stream may wait for company.

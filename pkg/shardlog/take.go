@@ -265,7 +265,7 @@ func (t *taker) claim(e segment.ChainEntry) {
 func (t *taker) own(e segment.ChainEntry) {
 	s, w := t.s, t.w
 	s.status, s.entry, s.durable = owned, e, t.replica
-	s.state, s.partEnd, s.taker = stateWriter{}, 0, nil
+	s.state, s.partEnd, s.taker = stateWriter{since: e.FirstSlot}, 0, nil
 	clear(s.live) // of an earlier time as its owner
 	w.heads[s.id] = e
 	w.do(Owned{Entry: e, Streams: len(t.replica.streams), Recovered: t.recovered})

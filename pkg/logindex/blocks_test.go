@@ -158,7 +158,7 @@ func TestBlocks_ReadsChunkObjectsLikeSegments(t *testing.T) {
 	require.NoError(t, err)
 	writer := segment.NewChunkWriter(segment.Chunks{ID: 9}, 1<<20)
 	for _, block := range stored {
-		writer.Add(block, 0)
+		writer.Add(block, 0, stream.MaxSeqNum)
 	}
 	object, about := writer.Finish()
 	w.put(segment.ChunkKey(9), object)

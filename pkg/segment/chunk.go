@@ -71,13 +71,13 @@ func NewChunkWriter(about Chunks, target int) *ChunkWriter {
 	return w
 }
 
-// Add appends a block's records from position from on, whole batches. Streams
-// come in ascending order and a stream's records in theirs; a gap begins a new
-// run. It panics on what no reader would accept.
-func (w *ChunkWriter) Add(b *Block, from stream.SeqNum) {
+// Add appends the batches of a block that stand in [from, next). Streams come in
+// ascending order and a stream's records in theirs; a gap begins a new run. It
+// panics on what no reader would accept.
+func (w *ChunkWriter) Add(b *Block, from, next stream.SeqNum) {
 	for batch, rest := b.start(), b.batches; len(rest) > 0; {
 		batch, rest, _ = batch.next(rest)
-		if batch.first >= from {
+		if batch.first >= from && batch.first+stream.SeqNum(batch.count) <= next {
 			w.add(b.id, &batch)
 		}
 	}

@@ -39,7 +39,7 @@ func blocksOf(s *Segment) []*Block {
 func sampleChunks(s *Segment) ([]byte, *Chunks) {
 	w := NewChunkWriter(Chunks{ID: 7, Log: logA, From: 41, To: 42, Sources: []ChunkID{3, 5}}, 1<<10)
 	for _, block := range blocksOf(s) {
-		w.Add(block, 0)
+		w.Add(block, 0, stream.MaxSeqNum)
 	}
 	return w.Finish()
 }
@@ -80,7 +80,7 @@ func TestChunkWriter_KeepsEveryRecordAndCutsAtBatches(t *testing.T) {
 		w := NewChunkWriter(Chunks{ID: 1}, target)
 		blocks := blocksOf(s)
 		for _, block := range blocks {
-			w.Add(block, 0)
+			w.Add(block, 0, stream.MaxSeqNum)
 		}
 		object, about := w.Finish()
 
@@ -112,7 +112,7 @@ func TestChunkWriter_TakesABlockFromABatchOn(t *testing.T) {
 	w := NewChunkWriter(Chunks{ID: 1}, 1<<20)
 	for _, block := range blocks {
 		if block.id == idB {
-			w.Add(block, 8)
+			w.Add(block, 8, 9)
 		}
 	}
 	_, about := w.Finish()
@@ -124,9 +124,9 @@ func TestChunkWriter_TakesABlockFromABatchOn(t *testing.T) {
 func TestChunkWriter_RefusesDisorder(t *testing.T) {
 	blocks := blocksOf(sampleSegmentOf([]byte("small")))
 	w := NewChunkWriter(Chunks{ID: 1}, 1<<20)
-	w.Add(blocks[len(blocks)-1], 0)
-	require.Panics(t, func() { w.Add(blocks[0], 0) })
-	require.Panics(t, func() { w.Add(blocks[len(blocks)-1], 0) })
+	w.Add(blocks[len(blocks)-1], 0, stream.MaxSeqNum)
+	require.Panics(t, func() { w.Add(blocks[0], 0, stream.MaxSeqNum) })
+	require.Panics(t, func() { w.Add(blocks[len(blocks)-1], 0, stream.MaxSeqNum) })
 }
 
 func TestDecodeTrailer_TakesNoChunkObjectForASlot(t *testing.T) {

@@ -44,7 +44,8 @@ func NewAdmission(limit int64, patience time.Duration, reg prometheus.Registerer
 	return a, nil
 }
 
-// Admit takes room for n bytes until release is called.
+// Admit takes room for n bytes until release is called: when the log is done with
+// them, which can be long after a client has left.
 func (a *Admission) Admit(ctx context.Context, n int) (release func(), err error) {
 	need := min(int64(n)+requestOverhead, a.limit)
 	waiting, cancel := context.WithTimeout(ctx, a.patience)

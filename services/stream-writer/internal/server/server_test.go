@@ -53,7 +53,8 @@ func (n *names) Find(_ context.Context, name stream.Name, _ shardlog.Purpose) (s
 
 type clients struct {
 	samsav1.StreamServiceClient
-	cluster clusterv1.WriterServiceClient
+	cluster   clusterv1.WriterServiceClient
+	admission *Admission
 }
 
 // start runs a writer that owns everything in store.
@@ -92,7 +93,7 @@ func start(t testing.TB, store objstore.Store) clients {
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	c := clients{samsav1.NewStreamServiceClient(conn), clusterv1.NewWriterServiceClient(conn)}
+	c := clients{samsav1.NewStreamServiceClient(conn), clusterv1.NewWriterServiceClient(conn), admission}
 	for shard := range uint32(shards) {
 		_, err := c.cluster.TakeShard(t.Context(), &clusterv1.TakeShardRequest{Shard: shard})
 		require.NoError(t, err)

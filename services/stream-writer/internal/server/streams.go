@@ -67,8 +67,7 @@ func (s *Streams) Append(ctx context.Context, r *samsav1.AppendRequest) (*samsav
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	call, err := s.writer.Append(ctx, a)
+	call, err := s.writer.Append(ctx, a, release)
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -113,30 +112,22 @@ const sessionDepth = 512
 func (s *Streams) AppendSession(server samsav1.StreamService_AppendSessionServer) error {
 	in := &intake{
 		s: s, server: server, session: &shardlog.Session{},
-		inFlight: make(chan pending, sessionDepth),
+		inFlight: make(chan *writer.Call, sessionDepth),
 	}
 	ctx, cancel := context.WithCancel(server.Context())
 	defer cancel()
-	// Recv ends when this call does, so the intake can't be waited for here: it
-	// tidies up after itself.
+	// Recv ends when this call does, so the intake can't be waited for here.
 	go in.run(ctx)
-	for p := range in.inFlight {
-		if err := s.acknowledge(ctx, server, p); err != nil {
+	for call := range in.inFlight {
+		if err := acknowledge(ctx, server, call); err != nil {
 			return err
 		}
 	}
 	return in.err
 }
 
-// pending is a batch of a session that waits for its answer.
-type pending struct {
-	call    *writer.Call
-	release func()
-}
-
-func (s *Streams) acknowledge(ctx context.Context, server samsav1.StreamService_AppendSessionServer, p pending) error {
-	defer p.release()
-	reply, err := p.call.Wait(ctx)
+func acknowledge(ctx context.Context, server samsav1.StreamService_AppendSessionServer, call *writer.Call) error {
+	reply, err := call.Wait(ctx)
 	if err != nil {
 		return toStatus(err)
 	}
@@ -149,12 +140,12 @@ type intake struct {
 	server   samsav1.StreamService_AppendSessionServer
 	session  *shardlog.Session
 	name     stream.Name
-	inFlight chan pending
-	err      error // why it ended; nil: the client is done. Read it after inFlight is closed
+	inFlight chan *writer.Call // what waits for its answer
+	err      error             // why it ended; nil: the client is done. Read it after inFlight is closed
 }
 
 func (in *intake) run(ctx context.Context) {
-	defer in.end(ctx)
+	defer close(in.inFlight)
 	for {
 		r, err := in.server.Recv()
 		if errors.Is(err, io.EOF) {
@@ -179,16 +170,14 @@ func (in *intake) take(ctx context.Context, r *samsav1.AppendSessionRequest) err
 	if err != nil {
 		return err
 	}
-	call, err := in.s.writer.Append(ctx, a)
+	call, err := in.s.writer.Append(ctx, a, release)
 	if err != nil {
-		release()
 		return toStatus(err)
 	}
 	select {
-	case in.inFlight <- pending{call, release}:
+	case in.inFlight <- call:
 		return nil
 	case <-ctx.Done():
-		release()
 		return toStatus(ctx.Err())
 	}
 }
@@ -222,15 +211,4 @@ func (in *intake) setName(r *samsav1.AppendSessionRequest) error {
 		return invalid("stream", fmt.Errorf("stream %.80q: the session appends to %q", n, in.name.Stream))
 	}
 	return nil
-}
-
-// end closes the queue and, if nobody reads it any more, empties it.
-func (in *intake) end(ctx context.Context) {
-	close(in.inFlight)
-	if ctx.Err() == nil {
-		return
-	}
-	for p := range in.inFlight {
-		p.release()
-	}
 }

@@ -10,13 +10,17 @@ import (
 
 // A Call is a request under way.
 type Call struct {
-	done chan shardlog.Reply // holds the one answer
-	w    *Writer
+	done    chan shardlog.Reply // holds the one answer
+	release func()              // called once the log is done with the request; may be nil
+	w       *Writer
 }
 
 func (c *Call) answer(r shardlog.Reply) {
 	select {
 	case c.done <- r:
+		if c.release != nil {
+			c.release()
+		}
 	default: // answered before
 	}
 }
@@ -39,8 +43,18 @@ func (c *Call) Wait(ctx context.Context) (shardlog.Reply, error) {
 }
 
 // Append hands a batch over; calls made one after the other are taken in order.
-func (w *Writer) Append(ctx context.Context, a *shardlog.Append) (*Call, error) {
-	return w.start(ctx, func(tag *Call) shardlog.Event { a.Tag = tag; return a })
+// release is called once nothing waits with the batch any more: when it is
+// answered, whether or not anyone waits for the answer, or when it is not taken.
+func (w *Writer) Append(ctx context.Context, a *shardlog.Append, release func()) (*Call, error) {
+	call, err := w.start(ctx, func(tag *Call) shardlog.Event {
+		tag.release = release
+		a.Tag = tag
+		return a
+	})
+	if err != nil {
+		release()
+	}
+	return call, err
 }
 
 // Inspect tells where a stream stands.

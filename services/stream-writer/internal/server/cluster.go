@@ -173,8 +173,10 @@ type location struct {
 // findStart turns the start asked for into a seq_num, as far as this writer can.
 func (l *location) findStart(r *clusterv1.LocateRequest, index *logindex.Index) error {
 	v := l.view
-	first, _, covered := index.Covered(v.ID)
-	if covered && first < v.Tail {
+	// An index that ends below the tail is of an earlier time as owner: there is a
+	// gap behind it that others have written.
+	first, end, covered := index.Covered(v.ID)
+	if covered && first < v.Tail && end >= v.Tail {
 		l.response.IndexSeqNum = uint64(first)
 	}
 	start := v.Trim
@@ -220,7 +222,7 @@ func (l *location) atTime(t uint64, index *logindex.Index) (stream.SeqNum, bool)
 
 // addBlocks names the blocks from the start on, with the bytes that are in memory.
 func (l *location) addBlocks(maxBytes uint64, recent *recent.Records) {
-	if maxBytes == 0 || l.response.StartSeqNum == nil {
+	if maxBytes == 0 || l.response.StartSeqNum == nil || l.response.GetStartSeqNum() < l.response.GetIndexSeqNum() {
 		return
 	}
 	span, _ := recent.Index.Lookup(l.view.ID, stream.SeqNum(l.response.GetStartSeqNum()), maxBytes)

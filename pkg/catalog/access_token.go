@@ -89,13 +89,35 @@ func (c *Catalog) ListAccessTokens(ctx context.Context, page Page) (tokens []Acc
 // VerifyAccessToken finds the token that has this secret: ErrInvalidToken if
 // there is none, ErrTokenExpired with the token if it was valid once.
 func (c *Catalog) VerifyAccessToken(ctx context.Context, secret string) (AccessToken, error) {
-	id, ok := secretID(secret)
+	key, ok := ParseAccessToken(secret)
 	if !ok {
 		return AccessToken{}, ErrInvalidToken
 	}
+	return c.CheckAccessToken(ctx, key)
+}
+
+// AccessTokenKey is enough to check an access token again, and not enough to use
+// it: its public id and the hash of its text.
+type AccessTokenKey struct {
+	ID   string
+	Hash [sha256.Size]byte
+}
+
+// ParseAccessToken takes the text of an access token apart; false: it is none, and
+// Postgres need not be asked.
+func ParseAccessToken(secret string) (AccessTokenKey, bool) {
+	id, ok := secretID(secret)
+	if !ok {
+		return AccessTokenKey{}, false
+	}
+	return AccessTokenKey{ID: id, Hash: sha256.Sum256([]byte(secret))}, true
+}
+
+// CheckAccessToken is VerifyAccessToken for those who did not keep the secret.
+func (c *Catalog) CheckAccessToken(ctx context.Context, key AccessTokenKey) (AccessToken, error) {
 	var row tokenRow
 	err := c.read(ctx, "verify access token", func(ctx context.Context, db queryer) error {
-		rows, err := db.Query(ctx, "SELECT "+tokenColumns+" FROM access_tokens WHERE id = $1", id)
+		rows, err := db.Query(ctx, "SELECT "+tokenColumns+" FROM access_tokens WHERE id = $1", key.ID)
 		// An unknown id leaves the hash empty, which nothing matches.
 		row, _, err = one(rows, err, scanToken)
 		return err
@@ -103,8 +125,7 @@ func (c *Catalog) VerifyAccessToken(ctx context.Context, secret string) (AccessT
 	if err != nil {
 		return AccessToken{}, err
 	}
-	hash := sha256.Sum256([]byte(secret))
-	if subtle.ConstantTimeCompare(hash[:], row.hash) != 1 {
+	if subtle.ConstantTimeCompare(key.Hash[:], row.hash) != 1 {
 		return AccessToken{}, ErrInvalidToken
 	}
 	if row.expired {

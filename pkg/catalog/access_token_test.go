@@ -149,6 +149,10 @@ func TestListAccessTokens_Pages(t *testing.T) {
 		{catalog.Page{Prefix: "a/", Limit: 1}, []string{"a/1"}, true},
 		{catalog.Page{Prefix: "a/", StartAfter: "a/1"}, []string{"a/2"}, false},
 		{catalog.Page{Prefix: "a%"}, []string{"a%"}, false},
+		{catalog.Page{Only: new("a/1")}, []string{"a/1"}, false},
+		{catalog.Page{Only: new("a/1"), Prefix: "a/"}, []string{"a/1"}, false},
+		{catalog.Page{Only: new("a/1"), StartAfter: "a/1"}, nil, false},
+		{catalog.Page{Only: new("a")}, nil, false},
 	} {
 		tokens, more, err := c.ListAccessTokens(t.Context(), x.page)
 		require.NoError(t, err)

@@ -18,6 +18,8 @@ type Page struct {
 	Prefix     string // taken literally
 	StartAfter string // names up to and including it are left out
 	Limit      uint64 // 0 or more than MaxPage: MaxPage
+	// Only, if set, is the one name that may be listed.
+	Only *string
 }
 
 // Check refuses what no name can hold, and Postgres can't compare with. The error
@@ -46,6 +48,10 @@ func (p Page) where(column string, first int) (string, []any) {
 	if end := prefixEnd(p.Prefix); end != "" {
 		condition += fmt.Sprintf(" AND %s < $%d", column, first+2)
 		args = append(args, end)
+	}
+	if p.Only != nil {
+		args = append(args, *p.Only)
+		condition += fmt.Sprintf(" AND %s = $%d", column, first+len(args)-1)
 	}
 	return condition, args
 }

@@ -52,6 +52,7 @@ type DialerConfig struct {
 	Inproc      *Inproc                          // nil: no in-process addresses
 	Resolvers   []resolver.Builder               // for role targets: the one of scheme "samsa"
 	Credentials credentials.TransportCredentials // nil: plain text
+	PerCall     credentials.PerRPCCredentials    // nil: none; sent with every call
 	Metrics     *Metrics                         // nil: none
 	Tracer      trace.TracerProvider             // nil or no-op: no spans
 }
@@ -150,6 +151,9 @@ func (d *Dialer) options(address string) []grpc.DialOption {
 		grpc.WithDisableServiceConfig(),
 		grpc.WithChainUnaryInterceptor(unaryRequestID),
 		grpc.WithChainStreamInterceptor(streamRequestID),
+	}
+	if d.config.PerCall != nil {
+		options = append(options, grpc.WithPerRPCCredentials(d.config.PerCall))
 	}
 	if isRole(address) {
 		options = append(options, grpc.WithDefaultServiceConfig(roleConfig))

@@ -54,6 +54,7 @@ func testConfig(t *testing.T) Config {
 	c.Database.URL = "postgres://nobody@127.0.0.1:1/none"
 	c.NATS.URLs = []string{"nats://127.0.0.1:1"}
 	c.Observability.MetricsPort = -1
+	c.Auth.Enabled = false
 	return c
 }
 

@@ -19,6 +19,8 @@ type Config struct {
 	Storage       Storage
 	Database      Database
 	NATS          NATS
+	Auth          Auth
+	TLS           TLS
 	Observability telemetry.Config
 }
 
@@ -29,6 +31,8 @@ func Default() Config {
 		Storage:       defaultStorage(),
 		Database:      defaultDatabase(),
 		NATS:          NATS{URLs: []string{"nats://localhost:4222"}},
+		Auth:          defaultAuth(),
+		TLS:           defaultTLS(),
 		Observability: telemetry.Default(),
 	}
 }
@@ -40,6 +44,8 @@ func (c *Config) Sections() []config.Section {
 		{Name: "storage", Value: &c.Storage},
 		{Name: "database", Value: &c.Database},
 		{Name: "nats", Value: &c.NATS},
+		{Name: "auth", Value: &c.Auth},
+		{Name: "tls", Value: &c.TLS},
 		{Name: "observability", Value: &c.Observability},
 	}
 }

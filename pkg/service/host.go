@@ -40,6 +40,9 @@ type Endpoint struct {
 	// budget DrainBudget (0: server.drain_timeout_ms).
 	Drain       func(context.Context) error
 	DrainBudget time.Duration
+	// Front: the server faces clients. It forwards frames, and asks for no
+	// certificates.
+	Front bool
 	// Unlisted keeps the server out of discovery.
 	Unlisted bool
 }
@@ -51,6 +54,7 @@ type Host struct {
 	metrics   *rpc.Metrics
 	tracer    trace.TracerProvider
 	health    *telemetry.Health
+	security  *Security
 	inproc    *rpc.Inproc
 	announcer announcer
 	shutdown  fx.Shutdowner
@@ -71,6 +75,7 @@ type hostIn struct {
 	Metrics    *rpc.Metrics
 	Tracer     trace.TracerProvider
 	Health     *telemetry.Health
+	Security   *Security
 	Inproc     *rpc.Inproc
 	Shutdowner fx.Shutdowner
 }
@@ -78,7 +83,7 @@ type hostIn struct {
 func newHost(c Server, a announcer, in hostIn) *Host {
 	h := &Host{
 		config: c, log: in.Log, metrics: in.Metrics, tracer: in.Tracer, health: in.Health,
-		inproc: in.Inproc, announcer: a, shutdown: in.Shutdowner,
+		security: in.Security, inproc: in.Inproc, announcer: a, shutdown: in.Shutdowner,
 	}
 	in.Health.Watch("etcd", h.discoveryErr)
 	return h
@@ -137,22 +142,30 @@ func (h *Host) Serve(lc fx.Lifecycle, e Endpoint) (*Running, error) {
 		log: h.log.With(zap.String("role", e.Role)), component: h.health.Component(e.Role),
 		grpcHealth: health.NewServer(), served: make(chan struct{}),
 	}
-	r.server = h.newServer(e, r.grpcHealth)
+	server, err := h.newServer(e, r.grpcHealth)
+	if err != nil {
+		return nil, err
+	}
+	r.server = server
 	lc.Append(fx.StartStopHook(r.start, r.stop))
 	return r, nil
 }
 
-func (h *Host) newServer(e Endpoint, hs *health.Server) *grpc.Server {
+func (h *Host) newServer(e Endpoint, hs *health.Server) (*grpc.Server, error) {
+	options, err := h.security.serverOptions(e)
+	if err != nil {
+		return nil, err
+	}
 	server := rpc.NewServer(rpc.ServerConfig{
 		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes,
-	}, e.Options...)
+	}, append(options, e.Options...)...)
 	healthv1.RegisterHealthServer(server, hs)
 	hs.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	if e.Register != nil {
 		e.Register(server)
 	}
 	reflection.Register(server)
-	return server
+	return server, h.security.covered(server)
 }
 
 // Running is a server of a Host.

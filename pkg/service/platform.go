@@ -47,7 +47,7 @@ type platform struct {
 // Gatherer), trace.TracerProvider, *telemetry.Health, *telemetry.Admin, objstore.Store,
 // objstore.Cluster, *pgxpool.Pool, *catalog.Catalog, *Migration,
 // *clientv3.Client, *nats.Conn, *notify.Bus, *discovery.Registry, *rpc.Inproc, *rpc.Dialer,
-// *shardroute.Router, *Host. It runs the admin server and sets the app's time-outs.
+// *shardroute.Router, *Security, *Host. It runs the admin server and sets the app's time-outs.
 //
 // Give it to fx.New before the services, and those as fx.Module: fx runs what a
 // module invokes in the order of the modules, and stops in reverse.
@@ -55,6 +55,10 @@ func Platform(c Config, options ...PlatformOption) fx.Option {
 	p := &platform{config: c}
 	for _, option := range options {
 		option(p)
+	}
+	guard := any(p.noGuard)
+	if c.Auth.Enabled {
+		guard = p.newGuard
 	}
 	return fx.Options(
 		fx.StartTimeout(StartTimeout),
@@ -71,7 +75,7 @@ func Platform(c Config, options ...PlatformOption) fx.Option {
 			fx.Provide(
 				p.logger, p.registry, p.tracer, p.admin, telemetry.NewHealth, rpc.NewMetrics, rpc.NewInproc,
 				p.store, cluster, p.postgres, newCatalog, newMigration,
-				p.etcd, p.discovery, p.nats, newBus, newDialer, newShardRouter, p.host,
+				p.etcd, p.discovery, p.nats, newBus, guard, p.security, newDialer, newShardRouter, p.host,
 			),
 			fx.Invoke(p.announce),
 		),
@@ -146,9 +150,10 @@ func (p *platform) announce(log *zap.Logger, _ *telemetry.Admin) {
 	log.Info("starting", fields...)
 }
 
-func newDialer(lc fx.Lifecycle, inproc *rpc.Inproc, registry *discovery.Registry, m *rpc.Metrics, tracer trace.TracerProvider) *rpc.Dialer {
+func newDialer(lc fx.Lifecycle, inproc *rpc.Inproc, registry *discovery.Registry, security *Security, m *rpc.Metrics, tracer trace.TracerProvider) *rpc.Dialer {
 	dialer := rpc.NewDialer(rpc.DialerConfig{
 		Inproc: inproc, Resolvers: []resolver.Builder{registry.Resolver()}, Metrics: m, Tracer: tracer,
+		Credentials: security.dialCredentials(), PerCall: security.callCredentials(),
 	})
 	lc.Append(fx.StopHook(dialer.Close))
 	return dialer

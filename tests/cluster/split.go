@@ -83,6 +83,7 @@ func Start(t testing.TB, o Options) *Cluster {
 func (c *Cluster) commonEnv(t testing.TB, store Store) []string {
 	env := []string{
 		"SAMSA_SERVER_ADDRESS=127.0.0.1",
+		"SAMSA_AUTH_ENABLED=false", // Options.Env may turn it on
 		"SAMSA_SERVER_ETCD_ENDPOINTS=" + c.Etcd.Endpoint,
 		"SAMSA_DATABASE_URL=" + c.postgres.URL,
 		"SAMSA_NATS_URLS=" + c.NATS.URL,

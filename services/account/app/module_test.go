@@ -46,6 +46,7 @@ func testConfig(t *testing.T) config.Config {
 	c.Platform.Database.URL = postgres.ForTest(t)
 	c.Platform.Storage.URL = "file://" + filepath.Join(t.TempDir(), "store")
 	c.Platform.Observability.MetricsPort = -1
+	c.Platform.Auth.Enabled = false
 	return c
 }
 

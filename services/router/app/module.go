@@ -79,6 +79,7 @@ type runIn struct {
 	Shutdowner fx.Shutdowner
 	Config     config.Config
 	Host       *service.Host
+	Security   *service.Security
 	Proxy      *proxy.Proxy
 	Inner      *server.Inner
 	API        *rest.Handler
@@ -94,7 +95,8 @@ func run(in runIn) error {
 	_, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
 		Role:    discovery.RoleRouter,
 		Listen:  in.Config.Router.Listen,
-		Options: server.Options(), // interceptors that check tokens go here
+		Front:   true, // tokens are checked before what Options has
+		Options: server.Options(),
 		Register: func(s *grpc.Server) {
 			server.Register(s, in.Proxy)
 			forwarding = s
@@ -108,7 +110,7 @@ func run(in runIn) error {
 		return err
 	}
 	handlers.GRPC = forwarding
-	front = server.NewFront(server.NewHTTP(handlers, in.Config.Router.WriteTimeout(), in.Log), in.Config.HTTPAddress(), in.failed)
+	front = server.NewFront(server.NewHTTP(handlers, in.Config.Router.WriteTimeout(), in.Log), in.Config.HTTPAddress(), in.Security.PublicTLS, in.failed)
 	in.Lifecycle.Append(fx.StartHook(func(ctx context.Context) error {
 		in.Inner.Serve(forwarding)
 		if err := front.Start(ctx); err != nil {

@@ -31,6 +31,7 @@ func testConfig(t *testing.T) config.Config {
 	c.Platform.Server.Port, c.Platform.Server.HTTPPort = 0, freePort(t)
 	c.Platform.Storage.URL = "file://" + filepath.Join(t.TempDir(), "store")
 	c.Platform.Observability.MetricsPort = -1
+	c.Platform.Auth.Enabled = false
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
 	"github.com/samsa-io/samsa/services/account/internal/account"
@@ -23,7 +24,10 @@ func New(a *account.Accounts) *Server { return &Server{accounts: a} }
 
 // ListBuckets lists buckets by name.
 func (s *Server) ListBuckets(ctx context.Context, r *samsav1.ListBucketsRequest) (*samsav1.ListBucketsResponse, error) {
-	page := catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()}
+	page, some := auth.BucketPage(ctx, catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()})
+	if !some {
+		return &samsav1.ListBucketsResponse{}, nil
+	}
 	buckets, more, err := s.accounts.ListBuckets(ctx, page)
 	if err != nil {
 		return nil, toStatus(err)
@@ -98,7 +102,10 @@ func (s *Server) RevokeAccessToken(ctx context.Context, r *samsav1.RevokeAccessT
 
 // ListAccessTokens lists access tokens by id.
 func (s *Server) ListAccessTokens(ctx context.Context, r *samsav1.ListAccessTokensRequest) (*samsav1.ListAccessTokensResponse, error) {
-	page := catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()}
+	page, some := auth.AccessTokenPage(ctx, catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()})
+	if !some {
+		return &samsav1.ListAccessTokensResponse{}, nil
+	}
 	tokens, more, err := s.accounts.ListAccessTokens(ctx, page)
 	if err != nil {
 		return nil, toStatus(err)

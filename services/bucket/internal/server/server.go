@@ -7,6 +7,7 @@ import (
 	"time"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
 	"github.com/samsa-io/samsa/services/bucket/internal/bucket"
@@ -27,7 +28,10 @@ func (s *Server) ListStreams(ctx context.Context, r *samsav1.ListStreamsRequest)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	page := catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()}
+	page, some := auth.StreamPage(ctx, catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter(), Limit: r.GetLimit()})
+	if !some {
+		return &samsav1.ListStreamsResponse{}, nil
+	}
 	streams, more, err := s.streams.List(ctx, home, page)
 	if err != nil {
 		return nil, toStatus(err)

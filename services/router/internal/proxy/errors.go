@@ -75,7 +75,7 @@ func (x *exchange) clientError(err error) error {
 	case errors.Is(err, ErrUnreachable):
 		return unavailable(err.Error()).Err()
 	case IsNotOwner(err):
-		return unavailable(fmt.Sprintf("the shard of stream %q is moving to another stream-writer: try again", x.name)).Err()
+		return unavailable(fmt.Sprintf("the shard of stream %q is moving to another stream-writer: try again", x.shown)).Err()
 	case rpc.Detail(err) != nil:
 		return err
 	case x.method.Changes && mayHaveHappened(client, err):

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/router/internal/route"
@@ -25,8 +26,9 @@ type exchange struct {
 	client grpc.ServerStream
 	first  *rpc.Frame
 
-	name stream.Name // of the calls that are about one stream
-	call *call       // the attempt that a backend has begun to answer
+	name  stream.Name // of the calls that are about one stream
+	shown stream.Name // the same as the client writes it, for errors
+	call  *call       // the attempt that a backend has begun to answer
 
 	sending sync.Mutex // held to send to the backend or to end that
 	drained bool       // nothing more is sent; guarded by sending
@@ -86,7 +88,8 @@ func (x *exchange) pickName() error {
 		errors.As(err, &nameError)
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "%s", err).In(nameError.Field)
 	}
-	x.name = name
+	x.shown = name
+	x.name = stream.Name{Bucket: name.Bucket, Stream: auth.PrefixOf(x.client.Context()) + name.Stream}
 	return nil
 }
 
@@ -116,7 +119,7 @@ func (x *exchange) startWithOwner(ctx context.Context) error {
 	}
 	var noOwner *rpc.Error // not a backend's: those come as statuses
 	if ctx.Err() == nil && (errors.As(err, &noOwner) || errors.Is(err, context.DeadlineExceeded)) {
-		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached: %s", x.name, status.Convert(err).Message())).Err()
+		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached: %s", x.shown, status.Convert(err).Message())).Err()
 	}
 	return err
 }

@@ -12,15 +12,16 @@ import (
 type Front struct {
 	server  *http.Server
 	address string
+	wrap    func(net.Listener) net.Listener
 	failed  func(error)
 	ln      net.Listener
 	served  chan struct{}
 }
 
-// NewFront makes a front for address ("host:port", port 0: any). failed is called
-// if it ends by itself.
-func NewFront(server *http.Server, address string, failed func(error)) *Front {
-	return &Front{server: server, address: address, failed: failed, served: make(chan struct{})}
+// NewFront makes a front for address ("host:port", port 0: any). wrap, which may be
+// nil, protects its listener. failed is called if it ends by itself.
+func NewFront(server *http.Server, address string, wrap func(net.Listener) net.Listener, failed func(error)) *Front {
+	return &Front{server: server, address: address, wrap: wrap, failed: failed, served: make(chan struct{})}
 }
 
 // Start listens and serves.
@@ -28,6 +29,9 @@ func (f *Front) Start(ctx context.Context) error {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", f.address)
 	if err != nil {
 		return fmt.Errorf("HTTP server: %w; set server.http_port to a free port, or 0 for any", err)
+	}
+	if f.wrap != nil {
+		ln = f.wrap(ln)
 	}
 	f.ln = ln
 	go func() {

@@ -27,12 +27,14 @@ type Handlers struct {
 	Health http.Handler // for /healthz and /readyz
 }
 
-// NewHTTP returns a server for HTTP/1.1 and HTTP/2, both without TLS. It has no
+// NewHTTP returns a server for HTTP/1.1 and HTTP/2, without TLS or, on a
+// listener that has it, with. It has no
 // time-out for whole responses, since sessions live long: the REST handler sets
 // one for each write, and HTTP/2 pings find dead clients.
 func NewHTTP(handlers Handlers, writeTimeout time.Duration, log *zap.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true) // where the listener has TLS
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           handlers,

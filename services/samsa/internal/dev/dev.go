@@ -38,12 +38,14 @@ func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) 
 func Command(environ []string) *cobra.Command {
 	all := settings.Default()
 	all.Platform.Observability.LogLevel = "warn"
+	all.Platform.Auth.Enabled = false
 	folder := ".samsa"
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run the whole system in this process, for trying and developing",
 		Long: "Runs every service in one process, with an embedded etcd and NATS, a Postgres child process\n" +
-			"and the object store in a folder. It listens on this machine alone, without authentication.\n" +
+			"and the object store in a folder. It listens on this machine alone, without authentication;\n" +
+			"with --auth.enabled and a root token it may listen elsewhere, too.\n" +
 			"Ctrl-C stops it in order; the data stays.",
 		Example: "  samsa dev\n  samsa dev --data-dir /tmp/trial --server.http_port 18080 --server.port 15052 --observability.metrics_port 19090",
 		Args:    cobra.NoArgs,
@@ -71,7 +73,7 @@ func run(c *cobra.Command, all *settings.All, folder string, environ []string) (
 	if all.Platform.Observability.ServiceName == "" {
 		all.Platform.Observability.ServiceName = "samsa-dev"
 	}
-	if err := onlyLoopback(all.Platform.Server); err != nil {
+	if err := onlyLoopback(all.Platform); err != nil {
 		return 0, err
 	}
 	folder, err = filepath.Abs(folder)
@@ -91,11 +93,13 @@ func run(c *cobra.Command, all *settings.All, folder string, environ []string) (
 }
 
 // onlyLoopback keeps a server that lets everybody in from being reached.
-func onlyLoopback(s service.Server) error {
-	if ip := net.ParseIP(s.Address); ip != nil && ip.IsLoopback() || s.Address == "localhost" {
+func onlyLoopback(c service.Config) error {
+	s := c.Server
+	if ip := net.ParseIP(s.Address); c.Auth.Enabled || ip != nil && ip.IsLoopback() || s.Address == "localhost" {
 		return nil
 	}
-	return fmt.Errorf("server.address = %q: samsa dev lets everybody in, so it listens on a loopback address alone; use 127.0.0.1", s.Address)
+	return fmt.Errorf("server.address = %q: without authentication samsa dev lets everybody in, so it listens on a loopback address alone; "+
+		"use 127.0.0.1, or set auth.enabled = true and auth.root_token", s.Address)
 }
 
 func runIn(c *cobra.Command, all *settings.All, folder string, log *zap.Logger, loaded *config.Loaded) (int, error) {

@@ -1,0 +1,56 @@
+package auth
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/samsa-io/samsa/pkg/rpc"
+)
+
+// Front guards a server that forwards frames without decoding them. It reads the
+// names of the resource from the first frame of each call, and no more: what
+// depends on the rest of a request, on later requests and on time is up to the
+// services, which check each call once more.
+func (g *Guard) Front(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	c, err := g.enter(ss.Context(), info.FullMethod, true)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		return handler(srv, ss)
+	}
+	return handler(srv, &frontStream{ServerStream: ss, guard: g, ctx: WithToken(ss.Context(), c.token), call: c})
+}
+
+// frontStream checks the first frame of a call.
+type frontStream struct {
+	grpc.ServerStream
+	guard   *Guard
+	ctx     context.Context
+	call    *call
+	checked bool
+}
+
+func (s *frontStream) Context() context.Context { return s.ctx }
+
+func (s *frontStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil || s.checked {
+		return err
+	}
+	s.checked = true
+	frame, ok := m.(*rpc.Frame)
+	if !ok {
+		return denied(s.call.method.operation)
+	}
+	if !s.call.peekFrame(frame.Bytes()) {
+		return nil // the router, or else the service, refuses what can't be read
+	}
+	if err := s.call.allow(); err != nil {
+		s.guard.config.Metrics.denied()
+		s.guard.note(s.ctx, s.call.method, s.call, err)
+		frame.Free()
+		return err
+	}
+	return nil
+}

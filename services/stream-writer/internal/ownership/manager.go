@@ -2,18 +2,17 @@ package ownership
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -27,6 +26,7 @@ type Taker interface {
 
 // Members is the writers that are registered, as far as is known.
 type Members interface {
+	Wait(context.Context) error // until it is known who is registered
 	Snapshot() []discovery.Member
 	Changed() <-chan struct{}
 }
@@ -66,7 +66,7 @@ type Manager struct {
 	mu      sync.Mutex
 	heads   map[stream.Shard]segment.ChainEntry // the newest seen
 	owned   map[stream.Shard]bool
-	sealed  map[stream.Incarnation]bool // logs whose owners are no longer to be reckoned with
+	sealed  map[string]bool // incarnations that are registered but no longer to be reckoned with
 	inc     stream.Incarnation
 	leaving bool
 }
@@ -78,12 +78,19 @@ func New(cfg Config, members Members, dial Dialer, log *zap.Logger) *Manager {
 		kick:   make(chan struct{}, 1),
 		heads:  map[stream.Shard]segment.ChainEntry{},
 		owned:  map[stream.Shard]bool{},
-		sealed: map[stream.Incarnation]bool{},
+		sealed: map[string]bool{},
 	}
 }
 
+// startPatience is how long a writer that starts waits to learn of the others
+// before it goes after everything.
+const startPatience = 3 * time.Second
+
 // Run takes shards until ctx ends.
 func (m *Manager) Run(ctx context.Context, w Taker) {
+	waiting, cancel := context.WithTimeout(ctx, startPatience)
+	_ = m.members.Wait(waiting) // without etcd the chains tell who owns what
+	cancel()
 	tick := time.NewTicker(m.cfg.Interval)
 	defer tick.Stop()
 	for {
@@ -110,8 +117,8 @@ func (m *Manager) wake() {
 // Those of owners known to live are moved a few at a time.
 func (m *Manager) pass(ctx context.Context, w Taker) {
 	free, planned := m.wanted()
-	m.takeAll(ctx, w, free, false, m.cfg.Parallel)
-	m.takeAll(ctx, w, planned, true, m.cfg.PlannedParallel)
+	m.takeAll(ctx, w, free, m.cfg.Parallel)
+	m.takeAll(ctx, w, planned, m.cfg.PlannedParallel)
 	if n := m.Shards(); n != m.told {
 		m.told = n
 		m.log.Info("owns shards", zap.Int("shards", n), zap.Uint32("of", m.cfg.Shards))
@@ -124,6 +131,7 @@ func (m *Manager) wanted() (free, planned []stream.Shard) {
 	live := m.live()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.pruneSealed()
 	if m.leaving {
 		return nil, nil
 	}
@@ -156,23 +164,26 @@ func (m *Manager) live() []discovery.Member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	members = slices.DeleteFunc(slices.Clone(members), func(d discovery.Member) bool {
-		return d.Instance == m.cfg.Instance || m.isSealed(d.Incarnation)
+		return d.Instance == m.cfg.Instance || m.sealed[d.Incarnation]
 	})
 	return append(members, discovery.Member{
 		Role: discovery.RoleStreamWriter, Instance: m.cfg.Instance, Address: m.cfg.Address, Incarnation: m.inc.String(),
 	})
 }
 
-func (m *Manager) isSealed(incarnation string) bool {
-	for log := range m.sealed {
-		if log.String() == incarnation {
-			return true
-		}
-	}
-	return false
+// pruneSealed forgets the logs that nobody is registered with any more.
+func (m *Manager) pruneSealed() {
+	members := m.members.Snapshot()
+	maps.DeleteFunc(m.sealed, func(incarnation string, _ bool) bool {
+		return !slices.ContainsFunc(members, func(d discovery.Member) bool { return d.Incarnation == incarnation })
+	})
 }
 
-func (m *Manager) takeAll(ctx context.Context, w Taker, shards []stream.Shard, planned bool, parallel int) {
+// takePatience is how long one shard may keep a pass from going on; the take
+// itself goes on.
+const takePatience = 30 * time.Second
+
+func (m *Manager) takeAll(ctx context.Context, w Taker, shards []stream.Shard, parallel int) {
 	var group sync.WaitGroup
 	places := make(chan struct{}, parallel)
 	for _, id := range shards {
@@ -185,7 +196,11 @@ func (m *Manager) takeAll(ctx context.Context, w Taker, shards []stream.Shard, p
 		}
 		group.Go(func() {
 			defer func() { <-places }()
-			if _, err := m.Take(ctx, w, id, planned); err != nil && ctx.Err() == nil {
+			taking, cancel := context.WithTimeout(ctx, takePatience)
+			defer cancel()
+			// Nobody is waiting for the shard, as far as is known: no owner that
+			// lives is to lose its log for being slow.
+			if _, err := m.Take(taking, w, id, true); err != nil && ctx.Err() == nil {
 				m.log.Warn("could not take a shard; tries again", zap.Uint32("shard", uint32(id)), zap.Error(err))
 			}
 		})
@@ -220,10 +235,11 @@ func (m *Manager) Keeps(id stream.Shard) bool {
 	return !leaving && m.first(id, live)
 }
 
-// AskHandOver asks a shard's owner for it.
+// AskHandOver asks a shard's owner for it. If the move was only planned, an owner
+// that is registered but does not answer keeps the shard.
 func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, planned bool) (shardlog.OwnerAnswer, stream.Slot) {
 	timeout, silent := m.cfg.AnswerTimeout, shardlog.OwnerGone
-	if planned {
+	if planned && isLive(entry.Owner, m.live()) {
 		timeout, silent = m.cfg.PlannedTimeout, shardlog.OwnerKeeps
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -240,7 +256,7 @@ func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, pla
 		return shardlog.OwnerHandedOver, stream.Slot(r.GetEndSlot())
 	case err == nil:
 		return shardlog.OwnerKeeps, 0
-	case errors.Is(ctx.Err(), context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded:
+	case rpc.Detail(err) == nil: // nobody answered
 		return silent, 0
 	default: // refused, or another incarnation answered there
 		return shardlog.OwnerGone, 0
@@ -277,11 +293,10 @@ func (m *Manager) Began(log stream.Incarnation) {
 }
 
 // Ended forgets what the incarnation owned.
-func (m *Manager) Ended(log stream.Incarnation, _ error) {
+func (m *Manager) Ended(stream.Incarnation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.owned)
-	m.sealed[log] = true
 }
 
 // Owned notes a shard.
@@ -305,7 +320,7 @@ func (m *Manager) Lost(id stream.Shard) {
 // Sealed notes that a log has ended: its owner's shards need new ones.
 func (m *Manager) Sealed(log stream.Incarnation) {
 	m.mu.Lock()
-	m.sealed[log] = true
+	m.sealed[log.String()] = true
 	m.mu.Unlock()
 	m.log.Info("sealed a log", zap.Stringer("incarnation", log))
 	m.wake()

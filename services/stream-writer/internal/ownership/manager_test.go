@@ -1,0 +1,142 @@
+package ownership
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/shardlog"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+// peer is another writer as a dialer reaches it.
+type peer struct {
+	clusterv1.UnimplementedWriterServiceServer
+	conn   *grpc.ClientConn
+	answer func(context.Context) (*clusterv1.HandOverShardResponse, error)
+}
+
+func (p *peer) Conn(string) (*grpc.ClientConn, error) { return p.conn, nil }
+
+func (p *peer) HandOverShard(ctx context.Context, _ *clusterv1.HandOverShardRequest) (*clusterv1.HandOverShardResponse, error) {
+	return p.answer(ctx)
+}
+
+// newPeer makes a peer that answers so; nil: nobody is there.
+func newPeer(t *testing.T, answer func(context.Context) (*clusterv1.HandOverShardResponse, error)) *peer {
+	p := &peer{answer: answer}
+	ln := bufconn.Listen(1 << 10)
+	server := rpc.NewServer(rpc.ServerConfig{})
+	clusterv1.RegisterWriterServiceServer(server, p)
+	if answer == nil {
+		require.NoError(t, ln.Close())
+	} else {
+		go func() { _ = server.Serve(ln) }()
+	}
+	t.Cleanup(server.Stop)
+	conn, err := grpc.NewClient("passthrough:peer", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	p.conn = conn
+	return p
+}
+
+func manager(dial Dialer, members ...discovery.Member) *Manager {
+	return New(Config{
+		Instance: "me", Shards: 4, Parallel: 2, PlannedParallel: 1,
+		AnswerTimeout: 50 * time.Millisecond, PlannedTimeout: 100 * time.Millisecond, Interval: time.Second,
+	}, discovery.Fixed(discovery.RoleStreamWriter, members...), dial, zap.NewNop())
+}
+
+func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.T) {
+	log := stream.Incarnation{7}
+	registered := discovery.Member{Role: discovery.RoleStreamWriter, Instance: "other", Incarnation: log.String()}
+	hangs := func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	refuses := func(context.Context) (*clusterv1.HandOverShardResponse, error) {
+		return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "not the owner")
+	}
+	keeps := func(context.Context) (*clusterv1.HandOverShardResponse, error) {
+		return &clusterv1.HandOverShardResponse{}, nil
+	}
+	for name, tc := range map[string]struct {
+		answer  func(context.Context) (*clusterv1.HandOverShardResponse, error)
+		planned bool
+		members []discovery.Member
+		want    shardlog.OwnerAnswer
+	}{
+		"keeps":                         {keeps, false, nil, shardlog.OwnerKeeps},
+		"refuses":                       {refuses, true, []discovery.Member{registered}, shardlog.OwnerGone},
+		"hangs, planned":                {hangs, true, []discovery.Member{registered}, shardlog.OwnerKeeps},
+		"hangs, needed":                 {hangs, false, []discovery.Member{registered}, shardlog.OwnerGone},
+		"hangs, unregistered":           {hangs, true, nil, shardlog.OwnerGone},
+		"not there, planned":            {nil, true, []discovery.Member{registered}, shardlog.OwnerKeeps},
+		"not there, needed":             {nil, false, []discovery.Member{registered}, shardlog.OwnerGone},
+		"not there, unregistered":       {nil, true, nil, shardlog.OwnerGone},
+		"not there, of an earlier time": {nil, true, []discovery.Member{{Instance: "other", Incarnation: "newer"}}, shardlog.OwnerGone},
+	} {
+		m := manager(newPeer(t, tc.answer), tc.members...)
+		got, _ := m.AskHandOver(t.Context(), segment.ChainEntry{Owner: log}, tc.planned)
+		require.Equal(t, tc.want, got, name)
+	}
+}
+
+// stuck takes shards but one.
+type stuck struct {
+	mu    sync.Mutex
+	taken map[stream.Shard]int
+}
+
+func (s *stuck) Take(ctx context.Context, id stream.Shard, _ bool) (segment.ChainEntry, error) {
+	s.mu.Lock()
+	s.taken[id]++
+	s.mu.Unlock()
+	if id == 0 {
+		<-ctx.Done()
+		return segment.ChainEntry{}, ctx.Err()
+	}
+	return segment.ChainEntry{}, errors.New("not now")
+}
+
+func TestManager_GoesOnWhenOneShardCannotBeTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &stuck{taken: map[stream.Shard]int{}}
+		var loop sync.WaitGroup
+		loop.Go(func() { manager(nil).Run(ctx, w) })
+		time.Sleep(5 * time.Minute)
+		cancel()
+		loop.Wait()
+		require.Greater(t, w.taken[1], 5)
+	})
+}
+
+func TestManager_ForgetsSealedLogsThatNobodyIsRegisteredWith(t *testing.T) {
+	kept := stream.Incarnation{1}
+	m := manager(nil, discovery.Member{Instance: "other", Incarnation: kept.String()})
+	m.Sealed(kept)
+	for i := range byte(100) {
+		m.Sealed(stream.Incarnation{2, i})
+	}
+	m.wanted()
+	require.Len(t, m.sealed, 1)
+	require.Empty(t, m.others())
+}

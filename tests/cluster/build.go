@@ -58,7 +58,7 @@ func build(logf func(string, ...any)) (string, error) {
 		return "", err
 	}
 	args := []string{"build", "-o", folder + string(filepath.Separator)}
-	if raceEnabled {
+	if RaceEnabled {
 		args = append(args, "-race")
 	}
 	for _, p := range programs {

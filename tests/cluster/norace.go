@@ -2,4 +2,5 @@
 
 package cluster
 
-const raceEnabled = false
+// RaceEnabled tells whether the programs have the race detector.
+const RaceEnabled = false

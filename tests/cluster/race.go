@@ -2,4 +2,5 @@
 
 package cluster
 
-const raceEnabled = true
+// RaceEnabled tells whether the programs have the race detector.
+const RaceEnabled = true

@@ -265,7 +265,7 @@ func (s *Suite) TestReadSession_SlowReaderMissesNothing(t *testing.T) {
 		session := a.session(t, &samsav1.ReadSessionRequest{})
 		require.Empty(t, session.upToTail(t))
 		// Nothing is read meanwhile; it is far more than connections buffer.
-		const batches = 40
+		const batches = 24
 		for i := range batches {
 			body := fmt.Appendf(make([]byte, 0, 1<<20), "%08d", i)
 			a.append(t, &samsav1.AppendRequest{Records: []*samsav1.AppendRecord{{Body: body[:1<<20-8]}}})

@@ -19,7 +19,7 @@ import (
 
 // patience bounds every wait for a system that may run with the race detector on
 // a busy machine. No rule is about time this long.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // Options say how thorough a run is.
 type Options struct {

@@ -17,14 +17,29 @@ import (
 	"github.com/samsa-io/samsa/tests/cluster"
 )
 
-// What the real input has at least; with -short a tenth.
+// What the whole of the real input has at least.
 const (
 	inputLines = 1_000_000
 	inputBytes = 100 << 20
 )
 
-// input is a file of real text: the sources of Go's standard library, each line
-// with the file that it is from, over and over.
+// A test takes the whole input, or a tenth if the suite is to be short or the race
+// detector makes everything slow.
+const (
+	whole = 1
+	tenth = 10
+)
+
+// share is how much input tests take that are not about its size.
+func share() int {
+	if testing.Short() || cluster.RaceEnabled {
+		return tenth
+	}
+	return whole
+}
+
+// input is a file of real text: the sources of Go's standard library as grep -n
+// prints them, over and over.
 type input struct {
 	path  string
 	lines int
@@ -32,21 +47,17 @@ type input struct {
 }
 
 // makeInput writes the file; it is the same each time.
-func makeInput(t testing.TB) input {
+func makeInput(t testing.TB, share int) input {
 	t.Helper()
-	share := 1
-	if testing.Short() {
-		share = 10
-	}
 	in := input{path: filepath.Join(t.TempDir(), "input.log")}
 	file, err := os.Create(in.path)
 	require.NoError(t, err)
 	defer file.Close()
 	w := bufio.NewWriterSize(file, 1<<20)
-	sources := goSources(t)
+	root, sources := goSources(t)
 	for in.lines < inputLines/share || in.bytes < inputBytes/int64(share) {
 		for _, source := range sources {
-			in.add(t, w, source)
+			in.add(t, w, root, source)
 			if in.lines >= inputLines/share && in.bytes >= inputBytes/int64(share) {
 				break
 			}
@@ -56,25 +67,26 @@ func makeInput(t testing.TB) input {
 	return in
 }
 
-func (in *input) add(t testing.TB, w *bufio.Writer, source string) {
+func (in *input) add(t testing.TB, w *bufio.Writer, root, source string) {
 	t.Helper()
-	content, err := os.ReadFile(source)
+	content, err := os.ReadFile(filepath.Join(root, source))
 	require.NoError(t, err)
-	prefix := filepath.Base(source)
+	number := 0
 	for line := range bytes.Lines(content) {
-		n, err := fmt.Fprintf(w, "%s: %s\n", prefix, bytes.TrimSuffix(line, []byte("\n")))
+		number++
+		n, err := fmt.Fprintf(w, "go/%s:%d: %s\n", source, number, bytes.TrimSuffix(line, []byte("\n")))
 		require.NoError(t, err)
 		in.lines++
 		in.bytes += int64(n)
 	}
 }
 
-func goSources(t testing.TB) []string {
+func goSources(t testing.TB) (root string, sources []string) {
 	t.Helper()
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+	output, err := exec.Command("go", "env", "GOROOT").Output()
 	require.NoError(t, err)
-	var sources []string
-	err = filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src"), func(path string, entry fs.DirEntry, err error) error {
+	root = strings.TrimSpace(string(output))
+	err = fs.WalkDir(os.DirFS(root), "src", func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() && strings.HasSuffix(path, ".go") {
 			sources = append(sources, path)
 		}
@@ -82,7 +94,7 @@ func goSources(t testing.TB) []string {
 	})
 	require.NoError(t, err)
 	require.NotEmpty(t, sources)
-	return sources
+	return root, sources
 }
 
 // read returns the lines without their newlines.
@@ -120,9 +132,18 @@ func requireSameFile(t testing.TB, want, got string) {
 // TestRealInput_ComesBackIdentical: through stdin of the command line, while a
 // subscriber that was there before sees every line in order.
 func TestRealInput_ComesBackIdentical(t *testing.T) {
-	in := makeInput(t)
-	dev := cluster.StartDev(t)
-	c := commandLine(t, dev)
+	size := whole
+	if testing.Short() {
+		size = tenth
+	}
+	t.Run("dev", func(t *testing.T) { comesBack(t, makeInput(t, size), cluster.StartDev(t)) })
+	t.Run("split", func(t *testing.T) {
+		comesBack(t, makeInput(t, share()), cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Store: cluster.S3}))
+	})
+}
+
+func comesBack(t *testing.T, in input, target cluster.Target) {
+	c := commandLine(t, target)
 	c.ok(t, "", "bucket", "create", "real-input")
 	c.ok(t, "", "stream", "-b", "real-input", "create", "log")
 

@@ -66,7 +66,7 @@ func requireLines(t testing.TB, s *client.Stream, lines [][]byte) {
 // the real input, twice. The first time the client dies with it: what it was told
 // is there. The second time it goes on by itself, and all is there, once.
 func TestKill_OfDevLosesNothingAcknowledged(t *testing.T) {
-	in := makeInput(t)
+	in := makeInput(t, share())
 	lines := in.read(t)
 	dev := cluster.StartDev(t)
 	ctx := within(t)
@@ -75,9 +75,10 @@ func TestKill_OfDevLosesNothingAcknowledged(t *testing.T) {
 	_, err := brittle.CreateBucket(ctx, "kill", client.BucketConfig{CreateStreamOnAppend: new(true)})
 	require.NoError(t, err)
 	told := countAcks(in.lines / 4)
-	killWhen(t, told, func() { dev.Kill(t) })
+	killed := killWhen(t, told, func() { dev.Kill(t) })
 	err = produce(ctx, brittle.Bucket("kill").Stream("log").Producer(ctx, client.ProducerOptions{OnAck: told.add}), lines)
 	require.Error(t, err, "it was killed")
+	<-killed
 	dev.Start(t)
 
 	patient := cluster.Client(t, dev)
@@ -90,7 +91,7 @@ func TestKill_OfDevLosesNothingAcknowledged(t *testing.T) {
 	requireLines(t, stream, lines[:tail.SeqNum])
 
 	told = countAcks(in.lines / 4)
-	killed := killWhen(t, told, func() {
+	killed = killWhen(t, told, func() {
 		dev.Kill(t)
 		dev.Start(t)
 	})

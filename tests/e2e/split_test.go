@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall"
@@ -77,6 +78,7 @@ func newStream(t testing.TB, c *client.Client, bucket string) *client.Stream {
 func TestSplit(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Routers: 1, Store: cluster.S3})
 	t.Run("KillOfTheOwnerWithPostgresDown", func(t *testing.T) { killOwner(t, c) })
+	t.Run("KillOfEachOwnerDuringRealInput", func(t *testing.T) { killDuringInput(t, c) })
 	t.Run("PausedOwnerThatComesBackDoesNotDisturb", func(t *testing.T) { pauseOwner(t, c) })
 	t.Run("KillOfAReader", func(t *testing.T) { killReader(t, c) })
 	t.Run("OutagesDoNotStopKnownStreams", func(t *testing.T) { outages(t, c) })
@@ -123,6 +125,32 @@ func killOwner(t *testing.T, c *cluster.Cluster) {
 	require.NotEmpty(t, owner)
 	c.StartPostgres(t)
 	c.Restart(t, killed)
+}
+
+// killDuringInput kills whoever owns the stream, twice, while a producer appends
+// the real input.
+func killDuringInput(t *testing.T, c *cluster.Cluster) {
+	in := makeInput(t, share())
+	lines := in.read(t)
+	stream := newStream(t, cluster.Client(t, c), "kill-during-input")
+	ctx := within(t)
+	told := countAcks(in.lines / 4)
+	killed := killWhen(t, told, func() {
+		for range 2 {
+			var owner string
+			cluster.Eventually(t, patience, "the stream has an owner", func() error {
+				if owner = c.OwnerOf(t, "kill-during-input", "s"); owner == "" {
+					return errors.New("nobody owns it")
+				}
+				return nil
+			})
+			c.Kill(t, owner)
+			c.Restart(t, owner)
+		}
+	})
+	require.NoError(t, produce(ctx, stream.Producer(ctx, client.ProducerOptions{OnAck: told.add}), lines))
+	<-killed
+	requireLines(t, stream, lines)
 }
 
 func pauseOwner(t *testing.T, c *cluster.Cluster) {

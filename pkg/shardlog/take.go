@@ -23,6 +23,8 @@ type taker struct {
 	s       *shard
 	tags    []any
 	planned bool
+	asks    int  // counts the questions to owners
+	asking  bool // the last of them is not answered yet
 
 	head      *segment.ChainEntry // nil: the chain is empty
 	end       stream.Slot         // of the head's part, exclusive
@@ -45,8 +47,7 @@ func (w *Writer) take(t Take) {
 		w.fail(t.Tag, w.notOwner(t.Shard))
 		return
 	case s != nil && s.taker != nil:
-		s.taker.tags = append(s.taker.tags, t.Tag)
-		s.taker.planned = s.taker.planned && t.Planned
+		s.taker.join(t)
 		return
 	}
 	if s == nil {
@@ -56,6 +57,18 @@ func (w *Writer) take(t Take) {
 	s.status = taking
 	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}, planned: t.Planned}
 	s.taker.start()
+}
+
+// join has another request share the take. If that one can't wait for an owner
+// that does not answer, the owner is asked again so.
+func (t *taker) join(r Take) {
+	t.tags = append(t.tags, r.Tag)
+	if t.planned && !r.Planned {
+		t.planned = false
+		if t.asking {
+			t.askOwner()
+		}
+	}
 }
 
 func (t *taker) start() { t.w.findHead(t.s.id, t.foundHead) }
@@ -88,7 +101,14 @@ func (t *taker) takeBack() {
 }
 
 func (t *taker) askOwner() {
+	t.asks++
+	t.asking = true
+	ask := t.asks
 	op := t.w.op(func(e Event) {
+		if ask != t.asks {
+			return // asked again meanwhile; a hand-over is answered again too
+		}
+		t.asking = false
 		switch r := e.(AskDone); r.Answer {
 		case OwnerKeeps:
 			t.follow(*t.head)

@@ -97,3 +97,19 @@ func TestReclaim_GoesOnAfterDamageOnTheWay(t *testing.T) {
 	s.append("b", "s", nil)
 	require.EqualValues(t, 1, s.acked("b").First)
 }
+
+func TestTake_ThatIsNeededDoesNotWaitForOneThatIsPlanned(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	rival.hold = func(a Action) bool { ask, ok := a.(AskOwner); return ok && ask.Planned }
+	rival.step(Take{Tag: "planned", Planned: true})
+	require.Len(t, rival.held, 1)
+	rival.step(Take{Tag: "needed"})
+	require.NoError(t, rival.replies["needed"].Err)
+	require.Equal(t, stream.Incarnation{2}, rival.replies["needed"].Head.Owner)
+	require.Equal(t, stream.Incarnation{2}, rival.replies["planned"].Head.Owner)
+	rival.step(AskDone{Op: rival.held[0].(AskOwner).Op, Answer: OwnerKeeps}) // too late
+	rival.append("a", "s", nil)
+	require.Zero(t, rival.acked("a").First)
+}

@@ -1,6 +1,8 @@
 package shardlog
 
 import (
+	"errors"
+
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
@@ -23,15 +25,15 @@ type sealer struct {
 	window uint32
 	ended  bool
 	end    stream.Slot
-	then   []func(end stream.Slot)
+	then   []func(end stream.Slot, err error)
 
 	exists stream.Slot // one above the highest slot seen to exist; 0: none
 	absent stream.Slot // the lowest slot seen to be absent above it
 }
 
-// seal calls then with the end of the log, exclusive. It goes on until it
-// succeeds or this incarnation ends.
-func (w *Writer) seal(log stream.Incarnation, window uint32, then func(end stream.Slot)) {
+// seal calls then with the end of the log, exclusive, or with ErrDamaged. Else it
+// goes on until this incarnation ends.
+func (w *Writer) seal(log stream.Incarnation, window uint32, then func(end stream.Slot, err error)) {
 	s := w.sealers[log]
 	if s == nil {
 		s = &sealer{w: w, log: log, window: window, absent: noSeal}
@@ -41,7 +43,7 @@ func (w *Writer) seal(log stream.Incarnation, window uint32, then func(end strea
 		return
 	}
 	if s.ended {
-		then(s.end)
+		then(s.end, nil)
 		return
 	}
 	s.then = append(s.then, then)
@@ -150,15 +152,17 @@ func (s *sealer) survey(first stream.Slot, learn func(stream.Slot, func(slotKind
 }
 
 func (s *sealer) readSlot(slot stream.Slot, then func(slotKind)) {
-	s.w.get(s.key(slot), segment.TrailerSize, func(r GetDone) {
-		if r.Outcome == Absent {
-			then(freeSlot)
-			return
-		}
-		t, err := trailer(r)
+	var t segment.Trailer
+	decode := func(b []byte) (err error) {
+		t, err = segment.DecodeTrailer(b)
+		return err
+	}
+	s.w.fetch(s.key(slot), segment.TrailerSize, decode, func(err error) {
 		switch {
+		case errors.Is(err, errAbsent):
+			then(freeSlot)
 		case err != nil:
-			s.w.after(s.w.cfg.RetryDelay, func() { s.readSlot(slot, then) })
+			s.fail(err)
 		case t.Kind == segment.KindSeal:
 			then(sealSlot)
 		default:
@@ -196,9 +200,21 @@ func (s *sealer) readSealed(slot stream.Slot, then func(slotKind)) {
 func (s *sealer) finish(end stream.Slot) {
 	s.ended, s.end = true, end
 	s.w.do(SealedLog{Log: s.log})
+	s.tell(end, nil)
+}
+
+// fail gives up: nobody can tell where the log ends. Whoever asks next tries anew.
+func (s *sealer) fail(err error) {
+	if s.w.sealers[s.log] == s {
+		delete(s.w.sealers, s.log)
+	}
+	s.tell(0, err)
+}
+
+func (s *sealer) tell(end stream.Slot, err error) {
 	then := s.then
 	s.then = nil
 	for _, f := range then {
-		f(end)
+		f(end, err)
 	}
 }

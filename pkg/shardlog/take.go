@@ -124,7 +124,15 @@ func (t *taker) askOwner() {
 // sealOwner seals the log of an owner that is gone, or that refused because the
 // chain has moved on since the head was read: then its log is left alone.
 func (t *taker) sealOwner() {
-	t.ifMoved(func() { t.w.seal(t.head.Owner, t.head.Window, t.foundEnd) })
+	t.ifMoved(func() {
+		t.w.seal(t.head.Owner, t.head.Window, func(end stream.Slot, err error) {
+			if err != nil {
+				t.missing(err)
+				return
+			}
+			t.foundEnd(end)
+		})
+	})
 }
 
 // ifMoved follows the chain if it has moved on since the head was read, and else

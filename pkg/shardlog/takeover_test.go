@@ -113,3 +113,23 @@ func TestTake_ThatIsNeededDoesNotWaitForOneThatIsPlanned(t *testing.T) {
 	rival.append("a", "s", nil)
 	require.Zero(t, rival.acked("a").First)
 }
+
+func TestTake_RefusesALogWhoseEndCannotBeTold(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	owner.append("a", "s", nil)
+	slot := segment.SlotKey(stream.Incarnation{1}, 0)
+	good := store[slot]
+	store[slot] = []byte("damaged")
+	rival.step(Take{Tag: "take"})
+	rival.append("parked", "s", nil)
+	rival.pass(10 * time.Second)
+	require.ErrorIs(t, rival.refused("take"), ErrDamaged)
+	require.ErrorContains(t, rival.refused("take"), slot)
+	require.ErrorIs(t, rival.refused("parked"), ErrDamaged)
+	store[slot] = good
+	rival.own()
+	rival.append("b", "s", nil)
+	require.EqualValues(t, 1, rival.acked("b").First)
+}

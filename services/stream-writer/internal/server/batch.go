@@ -83,7 +83,7 @@ func checkProducer(a *shardlog.Append, r appendRequest, given present) error {
 	case len(id) > stream.MaxProducerIDBytes:
 		return invalid("producer_id", fmt.Errorf("producer_id has %d bytes: want at most %d", len(id), stream.MaxProducerIDBytes))
 	case r.GetProducerSeq() > math.MaxInt64:
-		return invalid("producer_seq", fmt.Errorf("producer_seq %d is out of range", r.GetProducerSeq()))
+		return invalid("producer_seq", fmt.Errorf("producer_seq %d is out of range: want at most %d, the number of the producer's records before this batch", r.GetProducerSeq(), int64(math.MaxInt64)))
 	}
 	a.ProducerID, a.ProducerSeq = r.GetProducerId(), r.GetProducerSeq()
 	return nil

@@ -31,7 +31,7 @@ func toStatus(err error) error {
 	}
 	code, reason := classify(err)
 	if code == samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED {
-		return err
+		return unfinished(err)
 	}
 	e := rpc.Errorf(code, "%v", err)
 	if reason != "" {
@@ -81,12 +81,20 @@ func stateful(err error) error {
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "%v: go on at that producer_seq", gap).
 			With("reason", "producer_gap").
 			With("expected_producer_seq", strconv.FormatUint(gap.Expected, 10)).In("producer_seq")
-	case errors.Is(err, context.Canceled):
-		return status.FromContextError(context.Canceled).Err()
-	case errors.Is(err, context.DeadlineExceeded):
-		return status.FromContextError(context.DeadlineExceeded).Err()
 	}
 	return nil
+}
+
+// unfinished turns the ends of contexts, and leaves other errors as they are: none
+// of them has a detail, so they say that an append may have happened. A time-out
+// that the table has a row for (the catalog's) is not of this kind.
+func unfinished(err error) error {
+	for _, end := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, end) {
+			return status.FromContextError(end).Err()
+		}
+	}
+	return err
 }
 
 func conditionStatus(c *shardlog.ConditionError) error {

@@ -75,8 +75,9 @@ func (e *entry) impatient(now time.Time, outage time.Duration) (*Token, error) {
 	return e.fallBack(now, outage)
 }
 
-// learn takes what a look has found that began after so many changes.
-func (e *entry) learn(now time.Time, outage time.Duration, change uint64, token *Token, err error) {
+// learn takes what a look has found that began after so many changes. If there were
+// more meanwhile, start starts another one, as far as sessions depend on it.
+func (e *entry) learn(now time.Time, outage time.Duration, change uint64, token *Token, err error, start func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	close(e.look)
@@ -100,6 +101,9 @@ func (e *entry) learn(now time.Time, outage time.Duration, change uint64, token 
 	}
 	if !current {
 		e.due = now
+		if len(e.sessions) > 0 {
+			e.begin(start)
+		}
 	}
 }
 

@@ -222,7 +222,7 @@ func (v *Verifier) startLookup(e *entry) {
 		token, err := v.lookup(e.key)
 		now := time.Now()
 		v.config.Metrics.lookedUp(err)
-		e.learn(now, v.config.OutageTTL, change, token, err)
+		e.learn(now, v.config.OutageTTL, change, token, err, func() { v.startLookup(e) })
 		v.sort(e)
 	})
 }

@@ -135,8 +135,8 @@ func (f *follower) apply(answer clientv3.WatchResponse) {
 // holdEnds fires when the members that etcd lost have had their time; never if
 // there are none.
 func (f *follower) holdEnds() <-chan time.Time {
-	until, any := f.view.holds()
-	if !any {
+	until, held := f.view.holds()
+	if !held {
 		return nil
 	}
 	return time.After(time.Until(until))

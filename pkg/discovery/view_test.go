@@ -42,13 +42,13 @@ func TestView_HoldsAfterAnOutage(t *testing.T) {
 	v.expire(hold.Add(-time.Nanosecond))
 	require.Equal(t, []string{"a", "b", "c"}, instances(v.list()))
 
-	until, any := v.holds()
-	require.True(t, any)
+	until, held := v.holds()
+	require.True(t, held)
 	require.Equal(t, hold, until)
 	v.expire(hold)
 	require.Equal(t, []string{"a"}, instances(v.list()), "only who came back")
-	_, any = v.holds()
-	require.False(t, any)
+	_, held = v.holds()
+	require.False(t, held)
 }
 
 func TestView_DropsALeavingMemberEvenWhileItHolds(t *testing.T) {

@@ -21,7 +21,7 @@ func (f osFile) Lock() (bool, error) {
 // links is the number of names that a file has.
 func links(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Nlink)
+		return uint64(stat.Nlink) //nolint:unconvert // 16 or 32 bits elsewhere
 	}
 	return manyLinks
 }

@@ -13,6 +13,8 @@ type Range struct {
 }
 
 // Whole is all of an object.
+//
+//nolint:gochecknoglobals // a constant, which Go has no literal for
 var Whole = Range{Offset: 0, Length: -1}
 
 // Bytes is the range of n bytes from off on.

@@ -87,7 +87,7 @@ func DecodeChainEntry(object []byte) (ChainEntry, error) {
 		ref := r.stateRef()
 		e.State = &ref
 	default:
-		r.fail("state mark %d", has)
+		r.failf("state mark %d", has)
 	}
 	if err := r.done(); err != nil {
 		return ChainEntry{}, err

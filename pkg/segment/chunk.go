@@ -42,8 +42,9 @@ func (r *ChunkRun) Next() stream.SeqNum { return r.Blocks[len(r.Blocks)-1].Next(
 func (c *Chunks) header() Header { return Header{Log: c.Log, Slot: stream.Slot(c.ID)} }
 
 const (
-	// MinChunkBytes and MaxChunkBytes bound what a chunk may be cut at.
+	// MinChunkBytes is the least that a chunk may be cut at.
 	MinChunkBytes = 16 << 10
+	// MaxChunkBytes is the most that a chunk may be cut at.
 	MaxChunkBytes = 4 << 20
 
 	minChunkRun = 16 + 1 + 1 + minBlock
@@ -215,7 +216,7 @@ func decodeChunksFooter(h Header, b []byte) (*Chunks, error) {
 	for i := range c.Sources {
 		at := r.sum(previous)
 		if i > 0 && at == previous {
-			r.fail("sources out of order")
+			r.failf("sources out of order")
 		}
 		c.Sources[i], previous = ChunkID(at), at
 	}
@@ -227,7 +228,7 @@ func decodeChunksFooter(h Header, b []byte) (*Chunks, error) {
 			return nil, r.err
 		}
 		if i > 0 && !c.Runs[i-1].before(&c.Runs[i]) {
-			r.fail("runs out of order")
+			r.failf("runs out of order")
 		}
 	}
 	if err := r.done(); err != nil {
@@ -247,19 +248,19 @@ func (r *footerReader) chunkRun(run *ChunkRun, last uint64) uint64 {
 	next := stream.SeqNum(r.uvarint())
 	run.Blocks = items[BlockRef](r.count(minBlock))
 	if len(run.Blocks) == 0 {
-		r.fail("a run without chunks")
+		r.failf("a run without chunks")
 		return last
 	}
 	for i := range run.Blocks {
 		if next > stream.MaxSeqNum {
-			r.fail("stream %s: seq_num %d exceeds 48 bits", run.Stream, next)
+			r.failf("stream %s: seq_num %d exceeds 48 bits", run.Stream, next)
 			return last
 		}
 		run.Blocks[i] = r.blockRef(next, last)
 		next, last = run.Blocks[i].Next(), run.Blocks[i].LastTimestamp
 	}
 	if next > stream.MaxSeqNum {
-		r.fail("stream %s: seq_num %d exceeds 48 bits", run.Stream, next)
+		r.failf("stream %s: seq_num %d exceeds 48 bits", run.Stream, next)
 	}
 	return last
 }

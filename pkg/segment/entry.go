@@ -138,7 +138,7 @@ func (r *reader) entry(shard stream.Shard, epoch stream.Epoch) Entry {
 	e := Entry{Shard: shard, Epoch: epoch, Kind: EntryKind(r.byte())}
 	f, ok := fieldsOf(e.Kind)
 	if !ok {
-		r.fail("entry of kind %d", e.Kind)
+		r.failf("entry of kind %d", e.Kind)
 	}
 	if f&hasStream != 0 {
 		e.Stream = r.id()
@@ -177,7 +177,7 @@ func (r *reader) config() stream.Config {
 	}
 	flags := r.byte()
 	if flags > 1 {
-		r.fail("configuration flags %#x", flags)
+		r.failf("configuration flags %#x", flags)
 	}
 	c.AllowFutureTimestamps = flags == 1
 	c.RetentionSeconds = r.uvarint()

@@ -178,7 +178,7 @@ func decodeFooter(h Header, b []byte) (*Footer, error) {
 	for i := range f.Sections {
 		f.Sections[i] = r.section()
 		if i > 0 && f.Sections[i-1].part().compare(f.Sections[i].part()) >= 0 {
-			r.fail("sections out of order")
+			r.failf("sections out of order")
 		}
 	}
 	if err := r.done(); err != nil {
@@ -208,7 +208,7 @@ func (r *footerReader) section() Section {
 	for i := range s.Streams {
 		r.summary(&s.Streams[i])
 		if i > 0 && bytes.Compare(s.Streams[i-1].Stream[:], s.Streams[i].Stream[:]) >= 0 {
-			r.fail("streams out of order")
+			r.failf("streams out of order")
 		}
 		if r.err != nil {
 			break
@@ -235,7 +235,7 @@ func (r *footerReader) summary(s *Summary) {
 		r.producers(s)
 	}
 	if r.err == nil && s.flags() != flags {
-		r.fail("flags %#x of stream %s", flags, s.Stream)
+		r.failf("flags %#x of stream %s", flags, s.Stream)
 	}
 }
 
@@ -254,7 +254,7 @@ func (r *footerReader) blockRefs(s *Summary, flags byte) {
 		r.blocks = append(r.blocks, b)
 	}
 	if n == 0 || s.First > stream.MaxSeqNum || count > uint64(stream.MaxSeqNum-s.First) || count>>32 != 0 {
-		r.fail("stream %s: %d records at seq_num %d", s.Stream, count, s.First)
+		r.failf("stream %s: %d records at seq_num %d", s.Stream, count, s.First)
 		return
 	}
 	s.Blocks = tail(r.blocks, start)
@@ -270,11 +270,11 @@ func (r *footerReader) blockRef(first stream.SeqNum, last uint64) BlockRef {
 		b.Raw = r.uint32()
 	}
 	if stored>>33 != 0 || b.Raw == 0 || b.Raw > MaxBlockBytes {
-		r.fail("a block of %d bytes, %d stored", b.Raw, stored>>1)
+		r.failf("a block of %d bytes, %d stored", b.Raw, stored>>1)
 	}
 	b.Count = r.uint32()
 	if b.Count == 0 {
-		r.fail("a block without records")
+		r.failf("a block without records")
 	}
 	b.FirstTimestamp = r.delta(last)
 	b.LastTimestamp = r.sum(b.FirstTimestamp)
@@ -294,7 +294,7 @@ func (r *footerReader) producers(s *Summary) {
 		s.Producers[i] = r.producerBatch(id, previous)
 		previous = s.Producers[i]
 		if id == "" {
-			r.fail("a producer without id")
+			r.failf("a producer without id")
 		}
 	}
 }

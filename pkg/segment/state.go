@@ -197,7 +197,7 @@ func (r *reader) streamState(s, previous *StreamState) {
 		r.stateProducers(s)
 	}
 	if r.err == nil && s.flags(previous) != flags {
-		r.fail("flags %#x of stream %s", flags, s.ID)
+		r.failf("flags %#x of stream %s", flags, s.ID)
 	}
 }
 
@@ -207,7 +207,7 @@ func (r *reader) stateProducers(s *StreamState) {
 		id := r.string()
 		batches := items[ProducerBatch](r.count(minProducer - 1))
 		if len(batches) == 0 {
-			r.fail("stream %s: a producer without batches", s.ID)
+			r.failf("stream %s: a producer without batches", s.ID)
 		}
 		previous := s.beforeProducer()
 		for j := range batches {

@@ -30,7 +30,7 @@ type reader struct {
 	err  error
 }
 
-func (r *reader) fail(format string, args ...any) {
+func (r *reader) failf(format string, args ...any) {
 	if r.err == nil {
 		r.err = corruptf(r.what+": "+format, args...)
 		r.b = nil
@@ -40,14 +40,14 @@ func (r *reader) fail(format string, args ...any) {
 // done is the error of the whole decoding; bytes left over are one.
 func (r *reader) done() error {
 	if len(r.b) > 0 {
-		r.fail("%d bytes left over", len(r.b))
+		r.failf("%d bytes left over", len(r.b))
 	}
 	return r.err
 }
 
 func (r *reader) take(n int) []byte {
 	if n > len(r.b) {
-		r.fail("cut short: %d bytes wanted, %d left", n, len(r.b))
+		r.failf("cut short: %d bytes wanted, %d left", n, len(r.b))
 		return nil
 	}
 	taken := r.b[:n:n]
@@ -57,7 +57,7 @@ func (r *reader) take(n int) []byte {
 
 func (r *reader) byte() byte {
 	if len(r.b) == 0 {
-		r.fail("cut short")
+		r.failf("cut short")
 		return 0
 	}
 	v := r.b[0]
@@ -70,7 +70,7 @@ func (r *reader) byte() byte {
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 || n > 1 && r.b[n-1] == 0 {
-		r.fail("malformed varint")
+		r.failf("malformed varint")
 		return 0
 	}
 	r.b = r.b[n:]
@@ -80,7 +80,7 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) uint32() uint32 {
 	v := r.uvarint()
 	if v > math.MaxUint32 {
-		r.fail("%d exceeds 32 bits", v)
+		r.failf("%d exceeds 32 bits", v)
 		return 0
 	}
 	return uint32(v)
@@ -95,7 +95,7 @@ func (r *reader) delta(base uint64) uint64 {
 func (r *reader) sum(base uint64) uint64 {
 	v := base + r.uvarint()
 	if v < base {
-		r.fail("%d overflows", base)
+		r.failf("%d overflows", base)
 		return 0
 	}
 	return v
@@ -117,7 +117,7 @@ func (r *reader) id() (id [16]byte) {
 func (r *reader) string() string {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
-		r.fail("cut short: a string of %d bytes, %d left", n, len(r.b))
+		r.failf("cut short: a string of %d bytes, %d left", n, len(r.b))
 		return ""
 	}
 	return string(r.take(int(n)))
@@ -128,7 +128,7 @@ func (r *reader) string() string {
 func (r *reader) count(size int) int {
 	n := r.uvarint()
 	if n > uint64(len(r.b)/size) {
-		r.fail("%d items cannot stand in %d bytes", n, len(r.b))
+		r.failf("%d items cannot stand in %d bytes", n, len(r.b))
 		return 0
 	}
 	return int(n)

@@ -48,7 +48,7 @@ func fetchReadiness(ctx context.Context, url string, answer io.Writer) (bool, er
 	if err != nil {
 		return false, err
 	}
-	defer response.Body.Close() //nolint:errcheck // only read from
+	defer response.Body.Close()
 	if _, err := io.Copy(answer, response.Body); err != nil {
 		return false, err
 	}

@@ -249,7 +249,7 @@ func (w *writer) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) (
 }
 
 // locate is an Ask or Do that says who answered.
-func locate(call func(context.Context, stream.Shard, Func) error, ctx context.Context) (string, error) {
+func locate(ctx context.Context, call func(context.Context, stream.Shard, Func) error) (string, error) {
 	var by string
 	err := call(ctx, shard, func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		answer, err := clusterv1.NewWriterServiceClient(conn).Locate(ctx, &clusterv1.LocateRequest{})
@@ -261,7 +261,7 @@ func locate(call func(context.Context, stream.Shard, Func) error, ctx context.Co
 
 func requireLocated(t *testing.T, r *Router, by *writer) {
 	t.Helper()
-	got, err := locate(r.Do, t.Context())
+	got, err := locate(t.Context(), r.Do)
 	require.NoError(t, err)
 	require.Equal(t, by.name, got)
 }
@@ -352,7 +352,7 @@ func TestDo_WaitsForTheOnlyWriterToComeBack(t *testing.T) {
 		defer close(searching)
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
-		_, err := locate(r.Do, ctx)
+		_, err := locate(ctx, r.Do)
 		require.ErrorContains(t, err, "shard 3 has no owner that can be reached")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, rpc.Detail(err).GetCode())
@@ -389,7 +389,7 @@ func TestDo_ReturnsTheOwnersAnswers(t *testing.T) {
 		samsav1.ErrorCode_ERROR_CODE_NOT_FOUND, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR,
 	} {
 		owner.refuse(rpc.Errorf(code, "so").GRPCStatus().Err())
-		_, err := locate(r.Do, t.Context())
+		_, err := locate(t.Context(), r.Do)
 		require.Equal(t, code, rpc.Detail(err).GetCode())
 	}
 	require.Equal(t, 3, owner.calls())
@@ -406,7 +406,7 @@ func TestDo_NeverRepeatsWhatMayHaveHappened(t *testing.T) {
 	r := c.router(Options{})
 	requireLocated(t, r, owner)
 	owner.state.breaks = true
-	_, err := locate(r.Do, t.Context())
+	_, err := locate(t.Context(), r.Do)
 	require.Equal(t, codes.Unavailable, status.Code(err))
 	require.Nil(t, rpc.Detail(err), "nobody may take it for harmless")
 	require.Zero(t, next.calls())
@@ -421,7 +421,7 @@ func TestAsk_RepeatsWhatMayHaveHappened(t *testing.T) {
 	r := c.router(Options{})
 	requireLocated(t, r, owner)
 	owner.state.breaks = true
-	by, err := locate(r.Ask, t.Context())
+	by, err := locate(t.Context(), r.Ask)
 	require.NoError(t, err)
 	require.Equal(t, next.name, by)
 }
@@ -434,7 +434,7 @@ func TestAsk_DoesNotWaitForAStuckOwner(t *testing.T) {
 	_, err := r.Owner(t.Context(), shard)
 	require.NoError(t, err)
 	owner.stick()
-	by, err := locate(r.Ask, t.Context())
+	by, err := locate(t.Context(), r.Ask)
 	require.NoError(t, err)
 	require.Equal(t, next.name, by)
 	require.Equal(t, owner.incarnation[:], next.takes()[0].GetUnreachableIncarnation())
@@ -447,7 +447,7 @@ func TestAsk_GoesOnWhenTheWriterToTakeIsStuckToo(t *testing.T) {
 	r := c.router(Options{AttemptTimeout: 20 * time.Millisecond, TakeTimeout: 20 * time.Millisecond})
 	ranked[0].stick()
 	ranked[1].stick()
-	by, err := locate(r.Ask, t.Context())
+	by, err := locate(t.Context(), r.Ask)
 	require.NoError(t, err)
 	require.Equal(t, ranked[2].name, by)
 }
@@ -478,7 +478,7 @@ func TestForget_StartsFromTheBestRanked(t *testing.T) {
 
 func TestDo_SaysThatThereAreNoWriters(t *testing.T) {
 	r := newCluster(t).router(Options{MembersWait: 10 * time.Millisecond})
-	_, err := locate(r.Do, t.Context())
+	_, err := locate(t.Context(), r.Do)
 	require.ErrorContains(t, err, "no stream-writer is registered")
 	require.Equal(t, codes.Unavailable, status.Code(err))
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, rpc.Detail(err).GetCode())
@@ -489,7 +489,7 @@ func TestDo_GoesOnOnceAWriterAppears(t *testing.T) {
 	r := c.router(Options{MembersWait: time.Hour})
 	located := make(chan string)
 	go func() {
-		by, _ := locate(r.Do, t.Context())
+		by, _ := locate(t.Context(), r.Do)
 		located <- by
 	}()
 	c.start("a")
@@ -506,7 +506,7 @@ func TestDo_SharesOneSearchAmongCallers(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 100 {
 		callers.Go(func() {
-			by, err := locate(r.Do, t.Context())
+			by, err := locate(t.Context(), r.Do)
 			if err != nil || by != next.name {
 				t.Errorf("%s, %v", by, err)
 			}
@@ -524,7 +524,7 @@ func TestDo_DoesNotBlameTheOwnerForACallersHaste(t *testing.T) {
 	requireLocated(t, r, owner)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := locate(r.Do, ctx)
+	_, err := locate(ctx, r.Do)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NotNil(t, rpc.Detail(err), "nothing happened, and it says so")
 	requireLocated(t, r, owner)
@@ -551,7 +551,7 @@ func TestClose_EndsCalls(t *testing.T) {
 	c.ranked()[0].kill()
 	ended := make(chan error)
 	go func() {
-		_, err := locate(r.Do, context.Background())
+		_, err := locate(context.Background(), r.Do)
 		ended <- err
 	}()
 	r.Close()

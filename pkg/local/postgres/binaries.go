@@ -17,6 +17,8 @@ import (
 const oldestMajor = 13
 
 // usualFolders are where packages put the programs, as glob patterns.
+//
+//nolint:gochecknoglobals // a table
 var usualFolders = []string{
 	"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                                   // Fedora, RHEL from postgresql.org
@@ -128,12 +130,12 @@ func installed(dirs []string) []binaries {
 	var found []binaries
 	seen := map[string]bool{}
 	for _, dir := range dirs {
-		real, err := filepath.EvalSymlinks(dir)
-		if err != nil || seen[real] {
+		folder, err := filepath.EvalSymlinks(dir)
+		if err != nil || seen[folder] {
 			continue
 		}
-		seen[real] = true
-		if b, err := inspect(real); err == nil {
+		seen[folder] = true
+		if b, err := inspect(folder); err == nil {
 			found = append(found, b)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 )
 
 // fetchable are the versions to fetch for data of a major version; 0: new data.
+//
+//nolint:gochecknoglobals // a table
 var fetchable = map[int]embeddedpostgres.PostgresVersion{
 	0:  embeddedpostgres.V18,
 	18: embeddedpostgres.V18,

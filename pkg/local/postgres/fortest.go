@@ -18,6 +18,8 @@ const testPrefix = "test_"
 
 // testServer is the one server of this test binary: what is shared by all its
 // tests has no other place to be.
+//
+//nolint:gochecknoglobals // see above
 var testServer struct {
 	sync.Mutex
 	server *Server

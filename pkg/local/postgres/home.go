@@ -27,10 +27,10 @@ type home struct {
 // openHome finds the data of a server on dir, or settles where it will stand.
 func openHome(dir string) (*home, error) {
 	data := filepath.Join(dir, "data")
-	real, err := filepath.EvalSymlinks(data)
+	target, err := filepath.EvalSymlinks(data)
 	switch {
 	case err == nil:
-		return existingHome(real)
+		return existingHome(target)
 	case errors.Is(err, fs.ErrNotExist):
 		_ = os.Remove(data) // a link that leads nowhere
 		return newHome(dir)

@@ -135,6 +135,9 @@ func putIsSeenAtOnceAfterAbsence(t *testing.T, s objstore.Store) {
 	}
 }
 
+// oddKeys are legal and easily got wrong.
+//
+//nolint:gochecknoglobals // a table
 var oddKeys = []string{
 	"a b c", "plus+and&equals=", "percent%20not a space", "question?mark", "hash#", "quote'\"", "semi;colon,comma",
 	"ünïcödé/😀", "dollar$at@bang!", "(round)[square]{curly}", "tilde~", "star*", "pipe|", "less<more>", "x..", "a./b-/c_",

@@ -133,7 +133,8 @@ func (a *Announcer) advance(d shardlog.Durable) []stream.Slot {
 func (a *Announcer) beacon() *clusterv1.Beacon {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	b := &clusterv1.Beacon{Incarnation: a.log[:], Instance: a.cfg.Instance, DurableSlot: uint64(a.end)}
+	log := a.log // the beacon is read after the lock is gone
+	b := &clusterv1.Beacon{Incarnation: log[:], Instance: a.cfg.Instance, DurableSlot: uint64(a.end)}
 	for id, p := range a.shards {
 		b.Shards = append(b.Shards, &clusterv1.ShardBeacon{
 			Shard: uint32(id), Epoch: uint64(p.epoch), LastSlotPlusOne: uint64(p.last),

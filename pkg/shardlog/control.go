@@ -36,11 +36,11 @@ func (s *shard) show(q Inspect, id stream.ID) {
 		s.w.fail(q.Tag, s.w.notOwner(s.id))
 	case st != nil:
 		s.w.do(Reply{Tag: q.Tag, View: s.view(st)})
+	case s.dead(id, stream.ID{}): // deleted while the proof was made
+		s.w.fail(q.Tag, ErrDeleting)
 	case s.live[q.Name] != nil && s.live[q.Name].ID == id: // nothing of it is durable yet
 		l := s.live[q.Name]
 		s.w.do(Reply{Tag: q.Tag, View: s.view(&segment.StreamState{ID: id, Config: l.Config})})
-	case s.dead(id, stream.ID{}): // deleted while the proof was made
-		s.w.fail(q.Tag, ErrDeleting)
 	default: // empty, and forgotten when the shard was taken back meanwhile
 		s.w.inspect(q)
 	}

@@ -35,6 +35,8 @@ type sim struct {
 	nextID  uint64
 
 	producers []*simProducer
+	unary     []*simUnary
+	tenants   *simTenants
 }
 
 // simProducer is a client that sends numbered batches through a session, a few in
@@ -176,7 +178,9 @@ func newSim(t require.TestingT, seed uint64) *sim {
 		s.streams = append(s.streams, name)
 		s.rows[name] = CatalogStream{ID: s.randomID(), BucketID: stream.ID{1}, Config: stream.DefaultConfig(), ConfigVersion: 1}
 		s.producers = append(s.producers, &simProducer{s: s, name: name, id: fmt.Sprint("p", i)})
+		s.unary = append(s.unary, &simUnary{s: s, name: name, id: fmt.Sprint("u", i)})
 	}
+	s.tenants = newSimTenants(s)
 	return s
 }
 
@@ -265,7 +269,11 @@ func (n *simNode) act(a Action) {
 			s.after(s.lag(), func() { n.deliver(HeadDone{Op: a.Op, Outcome: outcome}) })
 		})
 	case Lookup:
-		s.after(s.lag(), func() { n.deliver(LookupDone{Op: a.Op, Stream: s.rows[a.Name]}) })
+		answer := LookupDone{Op: a.Op, Stream: s.rows[a.Name]} // may be old when it arrives
+		if answer.Stream.ID == (stream.ID{}) {
+			answer.Err = ErrDeleting
+		}
+		s.after(s.lag(), func() { n.deliver(answer) })
 	case AskOwner:
 		n.ask(a)
 	case Reply:
@@ -431,6 +439,8 @@ func (s *sim) round() {
 	for _, p := range s.producers {
 		p.pump()
 	}
+	s.unary[s.rng.IntN(len(s.unary))].send()
+	s.tenants.round()
 	n := s.nodes[s.rng.IntN(len(s.nodes))]
 	name := s.streams[s.rng.IntN(len(s.streams))]
 	switch s.rng.IntN(40) {
@@ -475,8 +485,9 @@ func (s *sim) replaceDead() {
 
 // records reads every record of a stream from the object store alone, part after
 // part along the chain.
-func (s *sim) records(name stream.Name) (ids []uint64) {
-	shard := name.Shard(simShards)
+func (s *sim) records(name stream.Name) []uint64 { return s.recordsOf(name.Shard(simShards), s.rows[name].ID) }
+
+func (s *sim) recordsOf(shard stream.Shard, id stream.ID) (ids []uint64) {
 	for epoch := stream.Epoch(0); ; epoch++ {
 		entry, ok := s.chain(shard, epoch)
 		if !ok {
@@ -487,7 +498,7 @@ func (s *sim) records(name stream.Name) (ids []uint64) {
 			return ids
 		}
 		for slot := entry.FirstSlot; slot < next.PredecessorEnd; slot++ {
-			ids = append(ids, s.recordsIn(name, entry, slot, stream.SeqNum(len(ids)))...)
+			ids = append(ids, s.recordsIn(id, entry, slot, stream.SeqNum(len(ids)))...)
 		}
 	}
 }
@@ -502,7 +513,7 @@ func (s *sim) chain(shard stream.Shard, epoch stream.Epoch) (segment.ChainEntry,
 	return e, true
 }
 
-func (s *sim) recordsIn(name stream.Name, entry segment.ChainEntry, slot stream.Slot, next stream.SeqNum) (ids []uint64) {
+func (s *sim) recordsIn(id stream.ID, entry segment.ChainEntry, slot stream.Slot, next stream.SeqNum) (ids []uint64) {
 	object, ok := s.store[segment.SlotKey(entry.Owner, slot)]
 	require.True(s.t, ok, "slot %d below the end of a part is missing", slot)
 	footer, err := segment.DecodeFooter(object)
@@ -512,7 +523,7 @@ func (s *sim) recordsIn(name stream.Name, entry segment.ChainEntry, slot stream.
 			continue
 		}
 		for _, sum := range section.Streams {
-			if sum.Stream != s.rows[name].ID {
+			if sum.Stream != id {
 				continue
 			}
 			for _, ref := range sum.Blocks {
@@ -612,6 +623,7 @@ func simulate(t require.TestingT, seed uint64, rounds int) (acked int) {
 		s.run(s.now.Add(time.Duration(s.rng.IntN(30)) * time.Millisecond))
 	}
 	s.settle()
+	s.tenants.check()
 	return s.check()
 }
 

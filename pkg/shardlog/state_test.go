@@ -130,3 +130,20 @@ func TestDurable_ThatDoesNotFitTheStateIsNotAcknowledged(t *testing.T) {
 	require.True(t, errors.Is(died.Err, ErrOutcomeUnknown))
 	require.True(t, strings.Contains(died.Err.Error(), "log/"), "names the slot: %v", died.Err)
 }
+
+func TestInspect_ShowsNoEmptyStreamWhereOneIsBeingDeleted(t *testing.T) {
+	s := newScript(t, 1, map[string][]byte{})
+	s.own()
+	s.append("a", "s", nil)
+	name := stream.Name{Bucket: "bucket", Stream: "s"}
+	s.hold = isPut("log/")
+	s.append("in flight", "other", nil)
+	s.append("gathered", "other", nil) // the rest shares its segment
+	s.step(Inspect{Tag: "tail", Name: name, Prove: true})
+	s.append("b", "s", nil)
+	s.step(Tombstone{Tag: "delete", Name: name, ID: s.row("s").ID})
+	s.release()
+	s.pass(time.Second)
+	require.NoError(t, s.replies["delete"].Err)
+	require.ErrorIs(t, s.refused("tail"), ErrDeleting)
+}

@@ -1,0 +1,84 @@
+package chunkindex
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
+)
+
+const objectColumns = "id, state, log, from_slot, to_slot, sources, bytes, live_bytes"
+
+func scanObject(row pgx.CollectableRow) (o Object, err error) {
+	var id, from, to int64
+	var log pgtype.UUID
+	var sources []int64
+	err = row.Scan(&id, (*string)(&o.State), &log, &from, &to, &sources, &o.Bytes, &o.LiveBytes)
+	o.ID, o.Log = segment.ChunkID(id), stream.Incarnation(log.Bytes)
+	o.From, o.To, o.Sources = stream.Slot(from), stream.Slot(to), chunkIDs(sources)
+	return o, err
+}
+
+func (d *DB) objects(ctx context.Context, operation, where string, args ...any) ([]Object, error) {
+	return query(ctx, d, operation, scanObject, "SELECT "+objectColumns+" FROM chunk_objects WHERE "+where, args...)
+}
+
+// Begin gives a job's object an id that was never given before. From then on the
+// object may be put.
+func (d *DB) Begin(ctx context.Context, job Job) (id segment.ChunkID, err error) {
+	err = d.transact(ctx, "begin a chunk object", func(ctx context.Context, tx pgx.Tx) error {
+		const begin = `INSERT INTO chunk_objects (id, state, log, from_slot, to_slot, sources)
+			VALUES (nextval('chunk_object_ids'), 'pending', $1, $2, $3, $4) RETURNING id`
+		var n int64
+		err := tx.QueryRow(ctx, begin, uuidOrNull(job.Log), int64(job.From), int64(job.To), numbers(job.Sources)).Scan(&n)
+		id = segment.ChunkID(n)
+		return err
+	})
+	return id, err
+}
+
+// Abandoned is the objects that have been pending for at least age, by id.
+func (d *DB) Abandoned(ctx context.Context, age time.Duration) ([]Object, error) {
+	return d.objects(ctx, "list abandoned chunk objects", "state = 'pending' AND since <= now() - $1::interval ORDER BY id", age)
+}
+
+// Dead is the objects that have been live without chunks for at least age, by id.
+func (d *DB) Dead(ctx context.Context, age time.Duration) ([]Object, error) {
+	return d.objects(ctx, "list dead chunk objects",
+		"state = 'live' AND live_bytes = 0 AND since <= now() - $1::interval ORDER BY id", age)
+}
+
+// Sparse is up to limit live objects, by id, that are more than half dead, or
+// smaller than small bytes.
+func (d *DB) Sparse(ctx context.Context, small int64, limit int) ([]Object, error) {
+	return d.objects(ctx, "list sparse chunk objects",
+		"state = 'live' AND live_bytes > 0 AND (live_bytes * 2 < bytes OR bytes < $1) ORDER BY id LIMIT $2", small, limit)
+}
+
+// Removed is the objects that are being deleted, by id; those since at least age.
+func (d *DB) Removed(ctx context.Context, age time.Duration) ([]Object, error) {
+	return d.objects(ctx, "list removed chunk objects", "state = 'removed' AND since <= now() - $1::interval ORDER BY id", age)
+}
+
+// Remove decides that an object goes: one that is pending, or one that is live
+// without chunks. False: it is neither, any more.
+func (d *DB) Remove(ctx context.Context, id segment.ChunkID) (bool, error) {
+	n, err := d.exec(ctx, "remove a chunk object", `UPDATE chunk_objects SET state = 'removed', since = now()
+		WHERE id = $1 AND (state = 'pending' OR state = 'live' AND live_bytes = 0)`, int64(id))
+	return n > 0, err
+}
+
+// Forget drops the row of an object that was removed and deleted.
+func (d *DB) Forget(ctx context.Context, id segment.ChunkID) error {
+	_, err := d.exec(ctx, "forget a chunk object", "DELETE FROM chunk_objects WHERE id = $1 AND state = 'removed'", int64(id))
+	return err
+}
+
+// Objects is those of the objects that have rows, by id.
+func (d *DB) Objects(ctx context.Context, ids []segment.ChunkID) ([]Object, error) {
+	return d.objects(ctx, "look chunk objects up", "id = ANY($1::bigint[]) ORDER BY id", numbers(ids))
+}

@@ -58,3 +58,18 @@ func TestStop_LeavesNothingUnknownThatWasNeverPut(t *testing.T) {
 	require.ErrorIs(t, s.refused("gathered"), ErrDied)
 	require.ErrorIs(t, s.refused("looked up"), ErrDied)
 }
+
+func TestSession_FailsWithARefusalThatIsStillToBeProved(t *testing.T) {
+	s := newScript(t, 1, map[string][]byte{})
+	s.own()
+	s.append("a", "s", nil)
+	session, wrong := &Session{}, stream.SeqNum(7)
+	bad := record("bad", "s", session)
+	bad.MatchSeqNum = &wrong
+	s.hold = func(a Action) bool { _, ok := a.(Head); return ok }
+	s.step(bad)
+	s.append("late", "s", session)
+	require.ErrorIs(t, s.refused("late"), ErrSessionFailed)
+	s.release()
+	require.ErrorAs(t, s.refused("bad"), new(*ConditionError))
+}

@@ -147,3 +147,37 @@ func TestInspect_ShowsNoEmptyStreamWhereOneIsBeingDeleted(t *testing.T) {
 	require.NoError(t, s.replies["delete"].Err)
 	require.ErrorIs(t, s.refused("tail"), ErrDeleting)
 }
+
+func TestTombstone_OutlivesAnOldRowAndATakeover(t *testing.T) {
+	store := map[string][]byte{}
+	s := newScript(t, 1, store)
+	s.own()
+	s.append("a", "s", nil)
+	s.step(Tombstone{Tag: "delete", Name: stream.Name{Bucket: "bucket", Stream: "s"}, ID: s.row("s").ID})
+	require.NoError(t, s.replies["delete"].Err)
+	for id := range byte(3) {
+		s.append("b", "s", nil) // the catalog still shows the row
+		require.ErrorIs(t, s.refused("b"), ErrDeleting)
+		s = newScript(t, 2+id, store) // from the second on, from the state alone
+		s.own()
+	}
+}
+
+func TestFence_OutlivesATakeover(t *testing.T) {
+	store := map[string][]byte{}
+	s := newScript(t, 1, store)
+	s.own()
+	token, stale := "new", ""
+	fence := record("fence", "s", nil)
+	fence.Commands = []Command{{Fence: &token}}
+	s.step(fence)
+	s.acked("fence")
+	s = newScript(t, 2, store)
+	s.own()
+	a := record("a", "s", nil)
+	a.FencingToken = &stale
+	s.step(a)
+	refusal := (*ConditionError)(nil)
+	require.ErrorAs(t, s.refused("a"), &refusal)
+	require.Equal(t, token, refusal.FencingToken)
+}

@@ -485,7 +485,9 @@ func (s *sim) replaceDead() {
 
 // records reads every record of a stream from the object store alone, part after
 // part along the chain.
-func (s *sim) records(name stream.Name) []uint64 { return s.recordsOf(name.Shard(simShards), s.rows[name].ID) }
+func (s *sim) records(name stream.Name) []uint64 {
+	return s.recordsOf(name.Shard(simShards), s.rows[name].ID)
+}
 
 func (s *sim) recordsOf(shard stream.Shard, id stream.ID) (ids []uint64) {
 	for epoch := stream.Epoch(0); ; epoch++ {

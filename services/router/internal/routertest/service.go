@@ -49,7 +49,7 @@ func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 	go func() { served <- s.Server.Serve(s.listener) }()
 	t.Cleanup(func() {
 		s.Server.Stop()
-		_ = <-served // an error if it died
+		<-served // an error if it died
 	})
 	s.Conn, err = dialer.Conn(rpc.InprocPrefix + s.Instance)
 	require.NoError(t, err)

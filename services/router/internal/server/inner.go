@@ -53,7 +53,7 @@ func (i *Inner) Close() error {
 	err := i.Conn.Close()
 	_ = i.listener.Close()
 	if i.served != nil {
-		_ = <-i.served // tells only that the listener was closed
+		<-i.served // tells only that the listener was closed
 	}
 	return err
 }

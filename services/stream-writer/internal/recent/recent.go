@@ -83,5 +83,5 @@ func (r *Records) Stored(b logindex.Block) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	return object[b.Offset : b.Offset+uint64(b.BlockRef.Stored)], true
+	return object[b.Offset : b.Offset+uint64(b.Stored)], true
 }

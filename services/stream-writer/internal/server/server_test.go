@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -225,7 +226,7 @@ func BenchmarkAppendSession(b *testing.B) {
 			}()
 			b.SetBytes(int64(1000 * size))
 			for {
-				if _, err := session.Recv(); err == io.EOF {
+				if _, err := session.Recv(); errors.Is(err, io.EOF) {
 					break
 				} else {
 					require.NoError(b, err)

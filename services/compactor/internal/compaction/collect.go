@@ -3,6 +3,7 @@ package compaction
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"go.uber.org/zap"
@@ -34,7 +35,7 @@ func (c *Compactor) collectLogs(ctx context.Context) error {
 		if owners[l.Log] || !c.options.Mine(logKey(l.Log)) {
 			continue
 		}
-		if err := c.collectLog(ctx, l); err != nil {
+		if err := c.collectLog(ctx, l); err != nil && !errors.Is(err, chunkindex.ErrLost) {
 			return err
 		}
 	}
@@ -91,7 +92,7 @@ func (c *Compactor) checkCovered(ctx context.Context, l chunkindex.Log) error {
 		}
 		err := group.Wait()
 		if isMissing(err) {
-			return behind("slots of log %s are missing, but the index has not let them go", l.Log)
+			return c.missingSlot(ctx, l)
 		}
 		if err != nil {
 			return err
@@ -107,6 +108,20 @@ func (c *Compactor) checkCovered(ctx context.Context, l chunkindex.Log) error {
 		}
 	}
 	return nil
+}
+
+// missingSlot tells what it means that a slot below a log's end is not there.
+func (c *Compactor) missingSlot(ctx context.Context, l chunkindex.Log) error {
+	logs, err := c.index.Logs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, now := range logs {
+		if now.Log == l.Log && !now.Gone {
+			return behind("slots of log %s are missing below its end, but the index has not let them go", l.Log)
+		}
+	}
+	return fmt.Errorf("%w: log %s is being collected", chunkindex.ErrLost, l.Log)
 }
 
 func isMissing(err error) bool { return errors.Is(err, objstore.ErrNotFound) }

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
+	"github.com/samsa-io/samsa/pkg/chunkindex"
 	"github.com/samsa-io/samsa/pkg/local/postgres"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/objstore/faulty"
+	"github.com/samsa-io/samsa/pkg/segment"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.StopAfter(m)) }
@@ -21,13 +25,14 @@ func story(w *world, f *fuse) {
 	f.after = w.store.observe
 	begin := func() *Compactor { return w.compactor(fusedStore{w.store, f}, fusedIndex{w.index, f}) }
 	c := begin()
-	for range 3 {
-		w.grow(12)
+	for range 2 {
+		w.grow(14)
 		for _, step := range []func(context.Context) error{c.Compact, c.Collect, c.Compact} {
 			err := step(ctx)
-			if f.blown && err != nil {
+			if f.blown && f.blow != interrupt && err != nil {
 				w.check()
-				f.blow, f.at = failBefore, 0 // it has had its effect
+				f.blow, f.blown = failBefore, false // it has had its effect
+				f.at = 0
 				c = begin()
 				err = nil
 			}
@@ -44,31 +49,195 @@ func story(w *world, f *fuse) {
 }
 
 func TestCompactor_KeepsEveryRecordOnce(t *testing.T) {
-	for seed := range uint64(60) {
-		w := newWorld(t, seed, memIndex)
-		story(w, &fuse{})
+	for seed := range uint64(100) {
+		story(newWorld(t, seed, memIndex), &fuse{})
 	}
 }
 
-// At every call on the store or the index, in every way.
-func TestCompactor_SurvivesAnyFailureAnywhere(t *testing.T) {
-	seeds := uint64(2)
-	if testing.Short() {
-		seeds = 1
-	}
-	for seed := range seeds {
-		for _, blow := range []blow{failBefore, failAfter, crashBefore, crashAfter} {
-			t.Run(fmt.Sprintf("%d %s", seed, blow), func(t *testing.T) {
-				for at := 1; ; at++ {
-					f := &fuse{at: at, blow: blow}
-					story(newWorld(t, seed, memIndex), f)
-					if f.calls < at {
-						break
-					}
-				}
-			})
+// everywhere tells a story once for each call on the store or the index.
+func everywhere(t *testing.T, seed uint64, stride int, set func(w *world, f *fuse)) {
+	for at := 1; ; at += stride {
+		f := &fuse{at: at}
+		w := newWorld(t, seed, memIndex)
+		set(w, f)
+		story(w, f)
+		if f.calls < at {
+			return
 		}
 	}
 }
 
-var _ = time.Second
+func stride(t *testing.T) int {
+	if testing.Short() {
+		return 11
+	}
+	return 1
+}
+
+// At every call on the store or the index, in every way.
+func TestCompactor_SurvivesAnyFailureAnywhere(t *testing.T) {
+	for seed, blow := range []blow{failBefore, failAfter, crashBefore, crashAfter} {
+		t.Run(fmt.Sprint(blow), func(t *testing.T) {
+			everywhere(t, uint64(seed), stride(t), func(_ *world, f *fuse) { f.blow = blow })
+		})
+	}
+}
+
+// Whatever one compactor is about to do, another one does all that there is first.
+func TestCompactor_TwoOnOneLogDoNoHarm(t *testing.T) {
+	everywhere(t, 4, stride(t), func(w *world, f *fuse) {
+		f.blow = interrupt
+		f.meanwhile = func() {
+			other := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+			require.NoError(t, other.Compact(context.Background()))
+			require.NoError(t, other.Collect(context.Background()))
+			require.NoError(t, other.Compact(context.Background()))
+		}
+	})
+}
+
+// A job is taken for given up though it goes on: it must come to nothing.
+func TestCompactor_ThatIsTakenForDeadDoesNoHarm(t *testing.T) {
+	everywhere(t, 5, stride(t), func(w *world, f *fuse) {
+		f.blow = interrupt
+		f.meanwhile = func() {
+			w.now = w.now.Add(2 * testHold)
+			other := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+			require.NoError(t, other.Compact(context.Background()))
+		}
+	})
+}
+
+// A put that lands long after its time-out leaves nothing behind.
+func TestCompactor_LatePutsAreCollected(t *testing.T) {
+	w := newWorld(t, 6, memIndex)
+	w.grow(10)
+	late := faulty.New(w.store)
+	late.Add(faulty.Rule{Op: objstore.OpPut, Prefix: segment.ChunkPrefix, Times: -1, Fault: faulty.Late()})
+	index := fusedIndex{w.index, &fuse{after: w.store.observe}}
+	require.ErrorIs(t, w.compactor(late, index).Compact(t.Context()), faulty.ErrTimeout)
+	w.now = w.now.Add(2 * testHold)
+	require.NoError(t, w.compactor(w.store, index).Compact(t.Context()), "takes the abandoned job back")
+	late.Land(t.Context())
+	w.rest()
+	w.check()
+	w.checkCollected()
+}
+
+// What is read damaged is read again; what is stored damaged is never published.
+func TestCompactor_PublishesNothingDamaged(t *testing.T) {
+	w := newWorld(t, 7, memIndex)
+	w.grow(10)
+	damaging := faulty.New(w.store)
+	damaging.Add(faulty.Rule{Op: objstore.OpGet, Prefix: segment.ChunkPrefix, Times: -1, Fault: faulty.FlipBit()})
+	var damage *DamageError
+	require.ErrorAs(t, w.compactor(damaging, w.index).Compact(t.Context()), &damage)
+	w.check()
+
+	flaky := faulty.Seeded(w.store, 1, faulty.Rates{})
+	flaky.Add(faulty.Rule{Op: objstore.OpGet, Fault: faulty.Truncate()})
+	require.NoError(t, w.compactor(flaky, w.index).Compact(t.Context()))
+	w.check()
+}
+
+// An index that was put back to an older dump is found out before anything is
+// collected, whatever has happened since.
+func TestCompactor_StopsOnAnIndexFromThePast(t *testing.T) {
+	found := 0
+	for seed := range uint64(40) {
+		w := newWorld(t, seed, memIndex)
+		mem := w.index.(*chunkindex.Mem)
+		index := fusedIndex{w.index, &fuse{after: w.store.observe}}
+		c := w.compactor(w.store, index)
+		work := func() {
+			w.grow(10)
+			require.NoError(t, c.Compact(t.Context()))
+			w.now = w.now.Add(testGrace)
+			require.NoError(t, c.Collect(t.Context()))
+		}
+		work()
+		dump := mem.Backup()
+		work()
+		work()
+		before, _ := mem.Status(t.Context())
+		if past, _ := dump.Status(t.Context()); past.Last == before.Last {
+			continue // nothing was compacted since
+		}
+		found++
+		w.index, w.now = dump, w.now.Add(2*testHold)
+		stored := len(keys(t, w.store))
+		for range 2 {
+			other := w.compactor(w.store, dump)
+			var behind *chunkindex.BehindError
+			require.ErrorAs(t, other.Collect(t.Context()), &behind)
+			require.ErrorAs(t, other.Compact(t.Context()), &behind)
+		}
+		require.Len(t, keys(t, w.store), stored, "nothing was put or deleted")
+		w.index = mem
+		w.check()
+	}
+	require.Greater(t, found, 20)
+}
+
+// Nor is anything lost if the look at the list of objects tells nothing: what is
+// collected is checked by itself.
+func TestCompactor_LosesNothingToAnIndexFromThePastThatNobodyNotices(t *testing.T) {
+	for seed := range uint64(60) {
+		w := newWorld(t, seed, memIndex)
+		mem := w.index.(*chunkindex.Mem)
+		c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+		work := func() {
+			w.grow(10)
+			require.NoError(t, c.Compact(t.Context()))
+			w.now = w.now.Add(testGrace)
+			require.NoError(t, c.Collect(t.Context()))
+		}
+		work()
+		dump := mem.Backup()
+		work()
+		work()
+		w.settle()
+		blind := blindStore{w.store.Mem}
+		other := w.compactor(blind, dump)
+		for range 3 {
+			w.now = w.now.Add(2 * testHold)
+			_ = other.Compact(t.Context())
+			_ = other.Collect(t.Context())
+		}
+		w.checkStored()
+	}
+}
+
+func keys(t *testing.T, s objstore.Store) (all []string) {
+	for info, err := range s.List(t.Context(), "", "") {
+		require.NoError(t, err)
+		all = append(all, info.Key)
+	}
+	return all
+}
+
+// The same on Postgres, at some of the calls.
+func TestCompactor_OnPostgres(t *testing.T) {
+	step := 23
+	if testing.Short() {
+		step = 101
+	}
+	pool := catalogtest.EmptyPool(t)
+	require.NoError(t, chunkindex.Migrate(t.Context(), pool))
+	index := func() readable { return chunkindex.New(pool, 0) }
+	for _, blow := range []blow{failBefore, crashAfter} {
+		for at := 1; ; at += step {
+			_, err := pool.Exec(t.Context(), `TRUNCATE compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets;
+				ALTER SEQUENCE chunk_object_ids RESTART; UPDATE chunk_index SET behind = ''`)
+			require.NoError(t, err)
+			f := &fuse{at: at, blow: blow}
+			w := newWorld(t, 1, nil)
+			w.index = index()
+			w.options.Grace, w.options.Abandon = 0, 0 // by the database's clock
+			story(w, f)
+			if f.calls < at {
+				break
+			}
+		}
+	}
+}

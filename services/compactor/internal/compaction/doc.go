@@ -24,7 +24,9 @@
 //
 // A job that is stopped leaves a pending row at most. Whoever finds it after
 // Options.Abandon removes the row and then the object, while all that it was made
-// from still stands; otherwise the object is verified and turned live.
+// from still stands, or when its records are in other chunks (the slots may have
+// been compacted by another job and collected since); otherwise the object is
+// verified and turned live.
 //
 // # Invariants
 //

@@ -30,6 +30,9 @@ func (c *Compactor) compactLogs(ctx context.Context) error {
 func (c *Compactor) compactLog(ctx context.Context, l chunkindex.Log) error {
 	for !l.Drained() {
 		w, err := c.window(ctx, l)
+		if errors.Is(err, chunkindex.ErrLost) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -140,7 +143,7 @@ func (c *Compactor) run(ctx context.Context, job chunkindex.Job, p *plan, facts 
 		return err
 	}
 	if err := c.verify(ctx, about, sums); err != nil {
-		return err
+		return c.takenBack(ctx, id, err)
 	}
 	err = c.index.Publish(ctx, chunkindex.Publication{
 		Object: id, Job: job, Chunks: chunkindex.ChunksOf(about), Replaced: p.replaced, Facts: facts,
@@ -153,6 +156,21 @@ func (c *Compactor) run(ctx context.Context, job chunkindex.Job, p *plan, facts 
 	c.log.Debug("compacted", zap.Uint64("chunk_object", uint64(id)), zap.Stringer("log", job.Log),
 		zap.Uint64("slot", uint64(job.From)), zap.Uint64("next_slot", uint64(job.To)), zap.Int("bytes", len(object)))
 	return nil
+}
+
+// takenBack tells what it means that an object is not there which was just put.
+func (c *Compactor) takenBack(ctx context.Context, id segment.ChunkID, err error) error {
+	if !isMissing(err) {
+		return err
+	}
+	rows, lookErr := c.index.Objects(ctx, []segment.ChunkID{id})
+	switch {
+	case lookErr != nil:
+		return lookErr
+	case len(rows) == 1 && rows[0].State == chunkindex.StatePending:
+		return damaged(segment.ChunkKey(id), "it was put, and is not there: %w", err)
+	}
+	return fmt.Errorf("%w: chunk object %d was taken for abandoned", chunkindex.ErrLost, id)
 }
 
 // load reads the chunks that are merged in.

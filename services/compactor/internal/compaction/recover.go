@@ -27,18 +27,85 @@ func (c *Compactor) mine(objects []chunkindex.Object) []chunkindex.Object {
 }
 
 // recoverObject takes an abandoned object back while all that it was made from
-// stands. Otherwise it may be the only one to hold records, so it is turned live.
+// stands, or when its records are in other chunks: the job was done again. Otherwise
+// it may be the only one to hold records, so it is turned live.
 func (c *Compactor) recoverObject(ctx context.Context, o chunkindex.Object) error {
 	stand, err := c.sourcesStand(ctx, o)
 	if err != nil {
 		return err
 	}
 	if stand {
-		c.log.Info("taking back an abandoned chunk object", zap.Uint64("chunk_object", uint64(o.ID)))
-		return c.remove(ctx, o)
+		return c.takeBack(ctx, o)
+	}
+	about, err := c.verified(ctx, o)
+	if isMissing(err) {
+		if err := c.checkRedone(ctx, o); err != nil {
+			return err
+		}
+		return c.takeBack(ctx, o)
+	}
+	if err != nil {
+		return err
+	}
+	covered, err := c.covered(ctx, spansOf(about))
+	if err != nil {
+		return err
+	}
+	if covered {
+		return c.takeBack(ctx, o)
 	}
 	c.log.Warn("an abandoned chunk object is the last to hold what it was made from; keeping it", zap.Uint64("chunk_object", uint64(o.ID)))
-	return c.turnLive(ctx, o)
+	return c.turnLive(ctx, o, about)
+}
+
+func (c *Compactor) takeBack(ctx context.Context, o chunkindex.Object) error {
+	c.log.Info("taking back an abandoned chunk object", zap.Uint64("chunk_object", uint64(o.ID)))
+	return c.remove(ctx, o)
+}
+
+// checkRedone makes sure that a job which left no object was done by another one:
+// what it was made from was collected by this index's own rules.
+func (c *Compactor) checkRedone(ctx context.Context, o chunkindex.Object) error {
+	logs, err := c.index.Logs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range logs {
+		if l.Log == o.Log && l.Watermark < o.To {
+			return behind("neither abandoned chunk object %d nor the slots that it was made from are in the store", o.ID)
+		}
+	}
+	sources, err := c.index.Objects(ctx, o.Sources)
+	if err != nil {
+		return err
+	}
+	for _, source := range sources {
+		if source.State != chunkindex.StateLive || source.LiveBytes == 0 {
+			continue
+		}
+		if ok, err := c.stands(ctx, segment.ChunkKey(source.ID)); err != nil {
+			return err
+		} else if !ok {
+			return behind("neither abandoned chunk object %d nor chunk object %d, which it was made from, is in the store", o.ID, source.ID)
+		}
+	}
+	return nil
+}
+
+// covered tells whether all that has to be kept of the spans is in chunks.
+func (c *Compactor) covered(ctx context.Context, spans []chunkindex.Span) (bool, error) {
+	objects, missing, err := c.index.Cover(ctx, spans)
+	if err != nil || len(missing) > 0 {
+		return false, err
+	}
+	for _, id := range objects {
+		if ok, err := c.stands(ctx, segment.ChunkKey(id)); err != nil {
+			return false, err
+		} else if !ok {
+			return false, behind("chunk object %d is not in the store, but the index names it", id)
+		}
+	}
+	return true, nil
 }
 
 func (c *Compactor) sourcesStand(ctx context.Context, o chunkindex.Object) (bool, error) {
@@ -73,11 +140,7 @@ func (c *Compactor) remove(ctx context.Context, o chunkindex.Object) error {
 }
 
 // turnLive publishes an object for a job that got no further than its put.
-func (c *Compactor) turnLive(ctx context.Context, o chunkindex.Object) error {
-	about, err := c.verified(ctx, o)
-	if err != nil {
-		return err
-	}
+func (c *Compactor) turnLive(ctx context.Context, o chunkindex.Object, about *segment.Chunks) error {
 	chunks, spans := chunkindex.ChunksOf(about), spansOf(about)
 	overlapping, err := c.index.Tails(ctx, spans)
 	if err != nil {
@@ -107,8 +170,6 @@ func (c *Compactor) verified(ctx context.Context, o chunkindex.Object) (about *s
 		return err
 	})
 	switch {
-	case errors.Is(err, objstore.ErrNotFound):
-		return nil, behind("neither abandoned chunk object %d nor all that it was made from is in the store", o.ID)
 	case err != nil:
 		return nil, err
 	case about.ID != o.ID || about.Log != o.Log || about.From != o.From || about.To != o.To || !slices.Equal(about.Sources, o.Sources):

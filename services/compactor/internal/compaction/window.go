@@ -138,7 +138,7 @@ func (c *Compactor) window(ctx context.Context, l chunkindex.Log) (window, error
 			return out, err
 		}
 		if !ok && l.Sealed {
-			return out, behind("slot %d of log %s is missing, below its end %d", w.next, l.Log, l.End)
+			return out, c.missingSlot(ctx, l)
 		}
 		if !ok {
 			break

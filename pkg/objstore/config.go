@@ -28,6 +28,9 @@ type S3Config struct {
 	// (environment, shared files, instance or pod role).
 	AccessKeyID     string `koanf:"access_key_id"`
 	SecretAccessKey string `koanf:"secret_access_key"`
+	// CAFile holds, in PEM, the CAs that an https endpoint's certificate is checked
+	// with: "" for the system's.
+	CAFile string `koanf:"ca_file"`
 }
 
 // Default is the S3 server of compose.yaml.

@@ -1,10 +1,12 @@
 package objstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -54,7 +56,20 @@ func loadOptions(cfg S3Config) []func(*config.LoadOptions) error {
 		load = append(load, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(cfg.AccessKeyID, cfg.SecretAccessKey, "")))
 	}
+	if cfg.CAFile != "" {
+		load = append(load, withCAFile(cfg.CAFile))
+	}
 	return load
+}
+
+func withCAFile(path string) func(*config.LoadOptions) error {
+	return func(o *config.LoadOptions) error {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("storage.s3.ca_file: %w", err)
+		}
+		return config.WithCustomCABundle(bytes.NewReader(pem))(o)
+	}
 }
 
 // newHTTPClient makes the plain client out of the SDK's, which hides its

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"github.com/samsa-io/samsa/pkg/auth/mtls"
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
@@ -21,8 +23,14 @@ import (
 
 // etcd is a client that connects by itself, as often as it takes.
 func (p *platform) etcd(lc fx.Lifecycle, log *zap.Logger) (*clientv3.Client, error) {
+	s := p.config.Server
+	secured, err := p.outside(mtls.Files{CA: s.EtcdCAFile, Cert: s.EtcdCertFile, Key: s.EtcdKeyFile}, log)
+	if err != nil {
+		return nil, fmt.Errorf("server.etcd_ca_file, etcd_cert_file, etcd_key_file: %w", err)
+	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:            p.config.Server.EtcdEndpoints,
+		Endpoints:            s.EtcdEndpoints,
+		TLS:                  secured,
 		DialTimeout:          3 * time.Second,
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
@@ -45,8 +53,18 @@ func (p *platform) etcd(lc fx.Lifecycle, log *zap.Logger) (*clientv3.Client, err
 // it is lost, not kept: hints that come late help nobody.
 func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logger) (*nats.Conn, error) {
 	log = log.Named("nats")
+	n := p.config.NATS
+	secured, err := p.outside(mtls.Files{CA: n.CAFile, Cert: n.CertFile, Key: n.KeyFile}, log)
+	if err != nil {
+		return nil, fmt.Errorf("nats.ca_file, cert_file, key_file: %w", err)
+	}
+	secure := func(*nats.Options) error { return nil }
+	if secured != nil {
+		secure = nats.Secure(secured)
+	}
 	conn, err := nats.Connect(strings.Join(p.config.NATS.URLs, ","),
 		nats.Name(p.config.Observability.ServiceName+" "+p.config.Server.Instance()),
+		secure,
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
@@ -73,6 +91,19 @@ func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logg
 	health.Watch("nats", func() error { return natsState(conn) })
 	lc.Append(fx.StopHook(conn.Close))
 	return conn, nil
+}
+
+// outside is the TLS configuration for a server beside the cluster; nil: as its
+// address says, with the system's CAs.
+func (p *platform) outside(files mtls.Files, log *zap.Logger) (*tls.Config, error) {
+	if files == (mtls.Files{}) {
+		return nil, nil
+	}
+	source, err := mtls.Open(files, p.config.TLS.options(log))
+	if err != nil {
+		return nil, err
+	}
+	return source.Outside(), nil
 }
 
 // newBus carries the hints of this cluster alone, also on a NATS that others use.

@@ -66,6 +66,9 @@ type Server struct {
 	Zone                  string   `koanf:"zone" about:"availability zone, to prefer near instances"`
 	EtcdEndpoints         []string `koanf:"etcd_endpoints" about:"etcd, where instances find each other"`
 	EtcdPrefix            string   `koanf:"etcd_prefix" about:"of all keys in etcd; clusters that share one etcd differ in it"`
+	EtcdCAFile            string   `koanf:"etcd_ca_file" about:"CAs that etcd's certificates are checked with; empty: the system's"`
+	EtcdCertFile          string   `koanf:"etcd_cert_file" about:"certificate that is shown to etcd; empty: none"`
+	EtcdKeyFile           string   `koanf:"etcd_key_file" about:"its key"`
 	HeartbeatIntervalSecs int      `koanf:"heartbeat_interval_secs" about:"seconds between signs of life to etcd"`
 	LeaseTTLSecs          int      `koanf:"lease_ttl_secs" about:"seconds without one after which an instance is dropped"`
 	MaxReceiveBytes       int      `koanf:"max_receive_bytes" about:"largest message taken, in bytes"`
@@ -141,6 +144,8 @@ type Storage struct {
 	PutTimeoutMS         int    `koanf:"put_timeout_ms" about:"milliseconds after which a put is tried again"`
 	MaxInflightBytes     int64  `koanf:"max_inflight_bytes" about:"bytes of records that wait for the store before appends are refused"`
 	RecentBytes          int64  `koanf:"recent_bytes" about:"bytes of recent records that a writer keeps in memory for readers"`
+	CleanupIntervalSecs  int    `koanf:"cleanup_interval_secs" about:"seconds between looks for objects that are not needed any more"`
+	CleanupGraceSecs     int    `koanf:"cleanup_grace_period_secs" about:"seconds for which such objects are kept, for readers that still use them"`
 }
 
 func defaultStorage() Storage {
@@ -148,6 +153,7 @@ func defaultStorage() Storage {
 		Config: objstore.Default(), ShardCount: 64,
 		BatchMaxBytes: 4 << 20, BatchFlushIntervalMS: 50, Window: 8,
 		PutTimeoutMS: 3000, MaxInflightBytes: 256 << 20, RecentBytes: 256 << 20,
+		CleanupIntervalSecs: 60, CleanupGraceSecs: 300,
 	}
 }
 
@@ -161,6 +167,16 @@ func (s *Storage) PutTimeout() time.Duration {
 	return time.Duration(s.PutTimeoutMS) * time.Millisecond
 }
 
+// CleanupInterval is the time between looks for what is not needed any more.
+func (s *Storage) CleanupInterval() time.Duration {
+	return time.Duration(s.CleanupIntervalSecs) * time.Second
+}
+
+// CleanupGrace is for how long what is not needed any more is kept.
+func (s *Storage) CleanupGrace() time.Duration {
+	return time.Duration(s.CleanupGraceSecs) * time.Second
+}
+
 // Database is the section [database].
 type Database struct {
 	URL            string `koanf:"url" secret:"true" about:"postgres://user:password@host:port/name; if set, the other keys but max_connections are not used"`
@@ -170,6 +186,9 @@ type Database struct {
 	Password       string `koanf:"password" secret:"true" about:"empty: none, or what ~/.pgpass says"`
 	DatabaseName   string `koanf:"database_name" about:"the database"`
 	SSLMode        string `koanf:"sslmode" about:"disable, allow, prefer, require, verify-ca or verify-full"`
+	CAFile         string `koanf:"ca_file" about:"CAs that Postgres's certificate is checked with; empty: the system's"`
+	CertFile       string `koanf:"cert_file" about:"certificate that is shown to Postgres; empty: none"`
+	KeyFile        string `koanf:"key_file" about:"its key"`
 	MaxConnections int    `koanf:"max_connections" about:"connections of one program, at most"`
 }
 
@@ -182,5 +201,8 @@ func defaultDatabase() Database {
 
 // NATS is the section [nats].
 type NATS struct {
-	URLs []string `koanf:"urls" about:"NATS servers, which carry hints of new records and changes"`
+	URLs     []string `koanf:"urls" about:"NATS servers, which carry hints of new records and changes"`
+	CAFile   string   `koanf:"ca_file" about:"CAs that NATS's certificates are checked with, which makes TLS a must; empty: the system's"`
+	CertFile string   `koanf:"cert_file" about:"certificate that is shown to NATS; empty: none"`
+	KeyFile  string   `koanf:"key_file" about:"its key"`
 }

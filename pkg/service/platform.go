@@ -107,17 +107,20 @@ func (p *platform) registry() registryOut {
 	return registryOut{Registry: reg, Registerer: reg, Gatherer: reg}
 }
 
-func (p *platform) tracer(lc fx.Lifecycle) (trace.TracerProvider, error) {
+func (p *platform) tracer(lc fx.Lifecycle, log *zap.Logger) (trace.TracerProvider, error) {
 	provider, stop, err := telemetry.NewTracer(context.Background(), p.config.Observability, telemetry.Process{
 		Service: p.config.Observability.ServiceName, Instance: p.config.Server.Instance(), Version: Version(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	lc.Append(fx.StopHook(func(ctx context.Context) error {
+	// A collector that is away costs spans, not a clean end.
+	lc.Append(fx.StopHook(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
-		return stop(ctx)
+		if err := stop(ctx); err != nil {
+			log.Warn("the last spans were not sent", zap.String("otel_endpoint", p.config.Observability.OtelEndpoint), zap.Error(err))
+		}
 	}))
 	return provider, nil
 }

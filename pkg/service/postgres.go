@@ -35,9 +35,15 @@ func (d *Database) DSN() string {
 	if d.URL != "" {
 		return d.URL
 	}
+	query := url.Values{"sslmode": {d.SSLMode}}
+	for parameter, file := range map[string]string{"sslrootcert": d.CAFile, "sslcert": d.CertFile, "sslkey": d.KeyFile} {
+		if file != "" {
+			query.Set(parameter, file)
+		}
+	}
 	u := url.URL{
 		Scheme: "postgres", Host: net.JoinHostPort(d.Host, strconv.Itoa(d.Port)), Path: "/" + d.DatabaseName,
-		RawQuery: url.Values{"sslmode": {d.SSLMode}}.Encode(),
+		RawQuery: query.Encode(),
 	}
 	switch {
 	case d.Password != "":

@@ -63,6 +63,7 @@ func (s *Server) Validate() []config.Problem {
 	if !strings.HasPrefix(s.EtcdPrefix, "/") || strings.HasSuffix(s.EtcdPrefix, "/") {
 		c.report("etcd_prefix", s.EtcdPrefix, "is no prefix", "give one that begins with a slash and does not end in one, such as /samsa")
 	}
+	c.pair("etcd_cert_file", s.EtcdCertFile, "etcd_key_file", s.EtcdKeyFile)
 	c.within("heartbeat_interval_secs", int64(s.HeartbeatIntervalSecs), 1, 3600)
 	if s.LeaseTTLSecs <= s.HeartbeatIntervalSecs {
 		c.report("lease_ttl_secs", strconv.Itoa(s.LeaseTTLSecs), "is not longer than server.heartbeat_interval_secs",
@@ -89,6 +90,8 @@ func (s *Storage) Validate() []config.Problem {
 	c.within("put_timeout_ms", int64(s.PutTimeoutMS), 100, 60_000)
 	c.within("max_inflight_bytes", s.MaxInflightBytes, int64(s.BatchMaxBytes), math.MaxInt64)
 	c.within("recent_bytes", s.RecentBytes, 0, math.MaxInt64)
+	c.within("cleanup_interval_secs", int64(s.CleanupIntervalSecs), 1, 86_400)
+	c.within("cleanup_grace_period_secs", int64(s.CleanupGraceSecs), 0, 365*86_400)
 	return c.problems
 }
 
@@ -96,6 +99,7 @@ func (s *Storage) Validate() []config.Problem {
 func (d *Database) Validate() []config.Problem {
 	c := &checks{section: "database"}
 	c.within("max_connections", int64(d.MaxConnections), 1, 10_000)
+	c.pair("cert_file", d.CertFile, "key_file", d.KeyFile)
 	if d.URL != "" {
 		if _, err := pgxpool.ParseConfig(d.URL); err != nil {
 			// The error would show the password.
@@ -120,5 +124,6 @@ func (d *Database) Validate() []config.Problem {
 func (n *NATS) Validate() []config.Problem {
 	c := &checks{section: "nats"}
 	c.urls("urls", n.URLs, "nats://localhost:4222", "nats", "tls", "ws", "wss")
+	c.pair("cert_file", n.CertFile, "key_file", n.KeyFile)
 	return c.problems
 }

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -91,13 +90,21 @@ func (ca *CA) File() string { return certFile(ca.folder, caName) }
 
 // IssueRole makes a certificate that proves a role, to clients and to servers.
 func (ca *CA) IssueRole(domain, role string, validFor time.Duration) (Files, error) {
-	template, err := newTemplate(role, validFor)
+	return ca.IssueRoles(domain, role, []string{role}, validFor)
+}
+
+// IssueRoles makes a certificate for a program that has several roles.
+func (ca *CA) IssueRoles(domain, name string, roles []string, validFor time.Duration) (Files, error) {
+	template, err := newTemplate(name, validFor)
 	if err != nil {
 		return Files{}, err
 	}
-	template.URIs, template.DNSNames = []*url.URL{URI(domain, role)}, []string{DNSName(domain, role)}
+	for _, role := range roles {
+		template.URIs = append(template.URIs, URI(domain, role))
+		template.DNSNames = append(template.DNSNames, DNSName(domain, role))
+	}
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	return ca.issue(role, template)
+	return ca.issue(name, template)
 }
 
 // IssueHosts makes a certificate for servers under the given names and addresses.

@@ -91,7 +91,7 @@ func usagef(format string, a ...any) error { return &usageError{fmt.Errorf(forma
 func (a *app) root() *cobra.Command {
 	root := a.group("samsa", "Durable streams on object storage", "",
 		a.bucketCommand(), a.streamCommand(), a.dataCommand(), a.tokenCommand(),
-		a.benchCommand(), a.configCommand(), a.versionCommand())
+		a.benchCommand(), a.configCommand(), a.adminCommand(), a.versionCommand())
 	root.Long = "samsa works with buckets, streams and their records.\n\n" +
 		"The server's address is --address or SAMSA_ADDRESS, the access token --token or SAMSA_TOKEN."
 	root.SilenceErrors, root.SilenceUsage = true, true

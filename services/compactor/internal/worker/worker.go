@@ -1,0 +1,70 @@
+// Package worker runs a compactor: again and again, and when it is told that there
+// is work.
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/chunkindex"
+)
+
+// Rounds are what is run.
+type Rounds interface {
+	Compact(ctx context.Context) error
+	Collect(ctx context.Context) error
+}
+
+// Report is told how each round went.
+type Report func(error)
+
+// Worker runs rounds until Run's ctx ends. Compacting and collecting take turns, so
+// one's work is not undone by the other's memory.
+type Worker struct {
+	rounds           Rounds
+	compact, collect time.Duration // between rounds
+	report           Report
+	log              *zap.Logger
+}
+
+// New makes a Worker.
+func New(rounds Rounds, compact, collect time.Duration, report Report, log *zap.Logger) *Worker {
+	return &Worker{rounds: rounds, compact: compact, collect: collect, report: report, log: log}
+}
+
+// Run works until ctx ends.
+func (w *Worker) Run(ctx context.Context) {
+	compact, collect := time.NewTicker(w.compact), time.NewTicker(w.collect)
+	defer compact.Stop()
+	defer collect.Stop()
+	w.round(ctx, "compact", w.rounds.Compact)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-compact.C:
+			w.round(ctx, "compact", w.rounds.Compact)
+		case <-collect.C:
+			w.round(ctx, "collect", w.rounds.Collect)
+		}
+	}
+}
+
+func (w *Worker) round(ctx context.Context, name string, do func(context.Context) error) {
+	err := do(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	w.report(err)
+	var behind *chunkindex.BehindError
+	switch {
+	case err == nil:
+	case errors.As(err, &behind):
+		w.log.Error("the chunk index is not to be trusted; doing nothing", zap.Error(err))
+	default:
+		w.log.Warn("not everything could be done; trying again", zap.String("round", name), zap.Error(err))
+	}
+}

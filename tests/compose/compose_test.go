@@ -1,0 +1,181 @@
+//go:build compose
+
+package compose
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsa-io/samsa/pkg/client"
+)
+
+const bucket = "compose"
+
+// TestCompose is one story: each part goes on with what the one before left.
+func TestCompose(t *testing.T) {
+	s := newStack(t)
+	t.Run("QuickStartByCommandLineAndCurl", func(t *testing.T) { quickStart(t, s) })
+	t.Run("NamesWithSlashesPassTheEdge", func(t *testing.T) { slashes(t, s) })
+	t.Run("WithoutTokenNothing", func(t *testing.T) { withoutToken(t, s) })
+	t.Run("LiveOverEachProtocol", func(t *testing.T) { live(t, s) })
+	t.Run("ShardsSpread", func(t *testing.T) { spread(t, s) })
+
+	l := startLoad(t, s.client(t), bucket)
+	l.requireUnharmed(t, "the start")
+	for _, dependency := range []string{"postgres", "nats", "etcd"} {
+		t.Run("StopAndStartOf_"+dependency, func(t *testing.T) { outage(t, s, l, dependency) })
+	}
+	t.Run("KillOfAWriter", func(t *testing.T) { killWriter(t, s, l) })
+	for _, service := range []string{"router", "stream-reader", "stream-writer", "account", "bucket"} {
+		t.Run("RollingRestartOf_"+service, func(t *testing.T) { rollingRestart(t, s, l, service) })
+	}
+	t.Run("NothingAcknowledgedIsLost", l.finish)
+}
+
+func quickStart(t *testing.T, s stack) {
+	s.cli(t, "", "bucket", "create", bucket, "--auto-create-on-append")
+	s.cli(t, "", "stream", "-b", bucket, "create", "my-stream")
+	s.cli(t, "Hello, World!\n", "data", "-b", bucket, "-s", "my-stream", "append", "--from-stdin")
+	require.Contains(t, s.cli(t, "", "data", "-b", bucket, "-s", "my-stream", "read"), `"body":"Hello, World!"`)
+
+	records := s.url() + "/api/v1/buckets/" + bucket + "/streams/my-stream/records?text=true"
+	authorization := "Authorization: Bearer " + s.token()
+	run(t, "", "curl", "-fsS", "-H", authorization, "-X", "POST", records, "-d", `{"records":[{"body":"from curl"}]}`)
+	require.Contains(t, run(t, "", "curl", "-fsS", "-H", authorization, records), "from curl")
+}
+
+func slashes(t *testing.T, s stack) {
+	path := "/api/v1/buckets/" + bucket + "/streams/a%2Fb%2F%2Fc/"
+	response := s.request(t.Context(), t, http.MethodPost, path+"records?text=true", "application/json", `{"records":[{"body":"deep"}]}`)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	tail, err := s.client(t).Bucket(bucket).Stream("a/b//c").CheckTail(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), tail.SeqNum)
+}
+
+func withoutToken(t *testing.T, s stack) {
+	response, err := http.Get(s.url() + "/api/v1/buckets")
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+}
+
+// live follows one stream by gRPC, lines and events at once, all through the edge.
+func live(t *testing.T, s stack) {
+	const records = 20
+	stream := s.client(t).Bucket(bucket).Stream("live")
+	_, err := stream.Append(t.Context(), client.AppendInput{Records: []client.AppendRecord{{Body: []byte("live 0")}}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	path := "/api/v1/buckets/" + bucket + "/streams/live/session?text=true&seq_num=0"
+	lines := s.request(ctx, t, http.MethodGet, path, "application/x-ndjson", "").Body
+	events := s.request(ctx, t, http.MethodGet, path, "text/event-stream", "").Body
+	session := stream.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0)})
+	defer session.Close()
+	for n := 1; n < records; n++ {
+		_, err := stream.Append(ctx, client.AppendInput{Records: []client.AppendRecord{{Body: fmt.Appendf(nil, "live %d", n)}}})
+		require.NoError(t, err)
+	}
+	n := 0
+	for record, err := range session.Records() {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("live %d", n), string(record.Body))
+		if n++; n == records {
+			break
+		}
+	}
+	requireBodies(t, lines, "", records)
+	requireBodies(t, events, "data:", records)
+}
+
+// requireBodies reads responses as JSON from lines with a prefix.
+func requireBodies(t *testing.T, from io.Reader, prefix string, want int) {
+	t.Helper()
+	n := 0
+	for in := bufio.NewScanner(from); n < want && in.Scan(); {
+		data, found := strings.CutPrefix(in.Text(), prefix)
+		if !found || strings.TrimSpace(data) == "" {
+			continue
+		}
+		var response struct {
+			Output struct {
+				Batch struct{ Records []struct{ Body string } }
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(data), &response), data)
+		for _, record := range response.Output.Batch.Records {
+			require.Equal(t, fmt.Sprintf("live %d", n), record.Body)
+			n++
+		}
+	}
+	require.Equal(t, want, n)
+}
+
+// spread looks into each writer's log: its latest word on what it owns.
+func spread(t *testing.T, s stack) {
+	for _, writer := range s.containers(t, "stream-writer") {
+		require.Eventually(t, func() bool { return owned(t, writer) > 0 }, time.Minute, time.Second, "%s owns no shard", writer)
+		t.Logf("stream-writer %.12s owns %d shards", writer, owned(t, writer))
+	}
+}
+
+func owned(t *testing.T, writer string) (shards int) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "docker", "logs", writer).CombinedOutput()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		var entry struct {
+			Message string `json:"msg"`
+			Shards  int    `json:"shards"`
+		}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == "owns shards" {
+			shards = entry.Shards
+		}
+	}
+	return shards
+}
+
+// outage stops what appends and live reads of known streams do not need.
+func outage(t *testing.T, s stack, l *load, dependency string) {
+	s.compose(t, "", "stop", dependency)
+	l.requireUnharmed(t, dependency+" stopping")
+	until := time.After(10 * time.Second)
+	<-until
+	l.requireUnharmed(t, "ten seconds without "+dependency)
+	s.compose(t, "", "start", dependency)
+	for _, container := range s.containers(t, dependency) {
+		awaitHealthy(t, container)
+	}
+	l.requireUnharmed(t, dependency+" coming back")
+}
+
+func killWriter(t *testing.T, s stack, l *load) {
+	victim := s.containers(t, "stream-writer")[0]
+	docker(t, "kill", victim)
+	l.requireUnharmed(t, "the kill of a writer")
+	docker(t, "start", victim)
+	awaitHealthy(t, victim)
+	l.requireUnharmed(t, "its return")
+}
+
+// rollingRestart restarts one instance after the other, as an upgrade would.
+func rollingRestart(t *testing.T, s stack, l *load, service string) {
+	for _, container := range s.containers(t, service) {
+		docker(t, "stop", "-t", "65", container)
+		require.Equal(t, "0", strings.TrimSpace(docker(t, "inspect", "-f", "{{.State.ExitCode}}", container)), "%s ends cleanly", service)
+		docker(t, "start", container)
+		awaitHealthy(t, container)
+		l.requireUnharmed(t, "a restart of "+service)
+	}
+}

@@ -3,9 +3,12 @@ package dev
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +23,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -77,7 +81,7 @@ func freePort(t *testing.T) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-func startSite(t *testing.T) *site {
+func startSite(t *testing.T, change ...func(*settings.All)) *site {
 	all := settings.Default()
 	p := &all.Platform
 	p.Auth.RootToken = root
@@ -90,18 +94,34 @@ func startSite(t *testing.T) *site {
 		etcd: &etcd.Server{Endpoint: etcd.ForTest(t).Endpoint},
 		nats: &nats.Server{URL: nats.ForTest(t).URL}, postgres: &postgres.Server{URL: postgres.ForTest(t)},
 	})
+	for _, f := range change {
+		f(&all)
+	}
 	s := &site{t: t, log: &journal{}, http: fmt.Sprintf("http://127.0.0.1:%d", p.Server.HTTPPort)}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(s.log), zap.DebugLevel))
 	app := fx.New(service.Platform(*p, service.WithLogger(log)), modules(all), fx.Populate(&s.dialer, &s.catalog))
 	require.NoError(t, app.Err())
 	require.NoError(t, app.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, app.Stop(context.Background())) })
+	transport := insecure.NewCredentials()
+	if p.TLS.PublicCertFile != "" {
+		transport = credentials.NewTLS(publicTLS(t, p.TLS.CAFile))
+	}
 	var err error
-	s.conn, err = grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", p.Server.Port), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	s.conn, err = grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", p.Server.Port), grpc.WithTransportCredentials(transport))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.conn.Close() })
 	s.usable()
 	return s
+}
+
+// publicTLS is a client's that trusts one CA.
+func publicTLS(t *testing.T, ca string) *tls.Config {
+	pem, err := os.ReadFile(ca)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(pem))
+	return &tls.Config{RootCAs: roots}
 }
 
 // usable waits until every service is found and the shards have an owner.

@@ -1,0 +1,110 @@
+package service
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+	"google.golang.org/grpc"
+
+	"github.com/samsa-io/samsa/pkg/auth"
+	"github.com/samsa-io/samsa/pkg/config"
+	"github.com/samsa-io/samsa/pkg/rpc"
+)
+
+const testSecret = "0123456789abcdef0123456789abcdef"
+
+func TestAuth_RefusesWhatMakesNoSense(t *testing.T) {
+	sum := sha256.Sum256([]byte(testSecret))
+	hash := hex.EncodeToString(sum[:])
+	for key, change := range map[string]func(*Auth){
+		"":                                      func(*Auth) {},
+		"auth.root_token: is too short":         func(a *Auth) { a.RootToken = testSecret[1:] },
+		"auth.root_token: is too short, or":     func(a *Auth) { a.RootToken = testSecret + " " },
+		"auth.peer_secret: is too short":        func(a *Auth) { a.PeerSecret = "secret" },
+		"is no SHA-256":                         func(a *Auth) { a.RootTokenSHA256 = "abc" },
+		"is not that of auth.root_token":        func(a *Auth) { a.RootToken, a.RootTokenSHA256 = testSecret+"x", hash },
+		"lets everybody in, although there is":  func(a *Auth) { a.Enabled, a.RootToken = false, testSecret },
+		"lets everybody in, although there is ": func(a *Auth) { a.Enabled, a.RootTokenSHA256 = false, hash },
+		"auth.outage_ttl_secs":                  func(a *Auth) { a.OutageTTLSecs = -1 },
+	} {
+		a := defaultAuth()
+		change(&a)
+		problems := config.Problems(a.Validate())
+		if key == "" {
+			require.Empty(t, problems)
+			continue
+		}
+		require.Len(t, problems, 1, key)
+		require.Contains(t, problems.Error(), strings.TrimSpace(key))
+		require.NotContains(t, problems.Error(), testSecret[1:])
+	}
+	both := Auth{Enabled: true, RootToken: testSecret, RootTokenSHA256: hash}
+	require.Empty(t, both.Validate())
+	require.Equal(t, sum, *both.root())
+	require.Equal(t, sum, *(&Auth{RootTokenSHA256: hash}).root())
+	require.Nil(t, new(Auth).root())
+}
+
+func TestTLS_RefusesHalfOfAPair(t *testing.T) {
+	c := defaultTLS()
+	require.Empty(t, c.Validate())
+	c.CertFile, c.PublicKeyFile = "cert.pem", "key.pem"
+	problems := config.Problems(c.Validate()).Error()
+	require.Contains(t, problems, `tls.key_file: is empty, although tls.cert_file = "cert.pem"`)
+	require.Contains(t, problems, `tls.ca_file: is empty, although tls.cert_file = "cert.pem"`)
+	require.Contains(t, problems, `tls.public_cert_file: is empty, although tls.public_key_file = "key.pem"`)
+}
+
+// Every key whose value is secret is hidden wherever configurations are shown.
+func TestSecrets_AreNotShown(t *testing.T) {
+	c := Default()
+	loaded, err := config.Load(config.Options{Sections: c.Sections(), DefaultFiles: []string{}, Environ: []string{
+		"SAMSA_AUTH_ROOT_TOKEN=" + testSecret, "SAMSA_AUTH_PEER_SECRET=" + testSecret, "SAMSA_DATABASE_PASSWORD=" + testSecret,
+		"SAMSA_STORAGE_S3_SECRET_ACCESS_KEY=" + testSecret, "SAMSA_DATABASE_URL=postgres://u:" + testSecret + "@h/d",
+		"SAMSA_NATS_URLS=nats://u:" + testSecret + "@h:1",
+	}})
+	require.NoError(t, err)
+	require.Len(t, loaded.Changed(), 6)
+	for _, v := range loaded.Values() {
+		require.NotContains(t, v.Value, testSecret[:8], v.Key)
+	}
+	require.NotContains(t, loaded.Usage(), testSecret[:8])
+}
+
+func TestSecurity_RefusesToServeWherePeersCannotBeKnown(t *testing.T) {
+	guard, err := auth.NewGuard(auth.GuardConfig{})
+	require.NoError(t, err)
+	for _, x := range []struct {
+		listen, secret string
+		front, ok      bool
+	}{
+		{"127.0.0.1:0", "", false, false},
+		{"127.0.0.1:0", testSecret, false, true},
+		{"127.0.0.1:0", "", true, true},
+		{"inproc:x", "", false, true},
+	} {
+		ln, err := rpc.Listen(t.Context(), x.listen, rpc.NewInproc())
+		require.NoError(t, err)
+		s := &Security{auth: Auth{Enabled: true, PeerSecret: x.secret}, guard: guard, log: zaptest.NewLogger(t)}
+		_, err = s.serverOptions(Endpoint{Listener: ln, Front: x.front})
+		require.NoError(t, ln.Close())
+		if x.ok {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "auth.peer_secret: is empty, and so is tls.cert_file")
+		}
+	}
+}
+
+func TestSecurity_RefusesAServerWithAMethodWithoutARule(t *testing.T) {
+	guard, err := auth.NewGuard(auth.GuardConfig{})
+	require.NoError(t, err)
+	server := grpc.NewServer()
+	server.RegisterService(&grpc.ServiceDesc{ServiceName: "samsa.v1.Other", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{MethodName: "Do"}}}, nil)
+	require.ErrorContains(t, (&Security{guard: guard}).covered(server), "samsa.v1.Other.Do has no access rule")
+	require.NoError(t, (&Security{}).covered(server), "authentication is off")
+}

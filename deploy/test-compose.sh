@@ -11,6 +11,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 keep=${1:-}
+# Not the name in the file: what runs under that may hold data.
+export COMPOSE_PROJECT_NAME=samsa-test
 engine=""
 scratch=$(mktemp -d)
 
@@ -55,6 +57,8 @@ services=()
 for service in $(compose config --services); do
   grep -qx "$service" <<<"$absent" || services+=("$service")
 done
+
+compose down -v -t 20 >/dev/null 2>&1 || true # what a run before left
 
 # An absent service cannot be asked for; all others run as the file says.
 compose up -d --no-build --pull never --wait --wait-timeout 300 \

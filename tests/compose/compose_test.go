@@ -36,7 +36,7 @@ func TestCompose(t *testing.T) {
 		t.Run("StopAndStartOf_"+dependency, func(t *testing.T) { outage(t, s, l, dependency) })
 	}
 	t.Run("KillOfAWriter", func(t *testing.T) { killWriter(t, s, l) })
-	for _, service := range []string{"router", "stream-reader", "stream-writer", "account", "bucket"} {
+	for _, service := range []string{"router", "stream-reader", "stream-writer", "account", "bucket", "compactor"} {
 		t.Run("RollingRestartOf_"+service, func(t *testing.T) { rollingRestart(t, s, l, service) })
 	}
 	t.Run("NothingAcknowledgedIsLost", l.finish)

@@ -3,11 +3,14 @@ package app
 
 import (
 	"context"
+	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"github.com/samsa-io/samsa/pkg/chunkindex"
 	"github.com/samsa-io/samsa/pkg/discovery"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/notify"
@@ -16,6 +19,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/services/stream-reader/config"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/bus"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/owner"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
@@ -42,10 +46,13 @@ func newBlocks(c config.Config, store objstore.Store, reg prometheus.Registerer)
 	return logindex.NewBlocks(store, blocks, reg)
 }
 
-func newLocator(c config.Config, store objstore.Store) *logindex.Locator {
+// indexPatience bounds a lookup in the chunk index: footers may serve as well.
+const indexPatience = 2 * time.Second
+
+func newLocator(c config.Config, store objstore.Store, pool *pgxpool.Pool) *history.Locator {
 	locator := logindex.DefaultLocatorConfig()
-	locator.FooterCacheBytes, locator.StateCacheBytes = c.Reader.FooterCacheBytes*2/3, c.Reader.FooterCacheBytes/3
-	return logindex.NewLocator(store, locator)
+	locator.FooterCacheBytes, locator.StateCacheBytes = c.Reader.FooterCacheBytes/2, c.Reader.FooterCacheBytes/4
+	return history.New(chunkindex.New(pool, indexPatience), logindex.NewLocator(store, locator), c.Reader.FooterCacheBytes/4)
 }
 
 func newHub(lc fx.Lifecycle, c config.Config, o *owner.Client, blocks *logindex.Blocks, n *notify.Bus, log *zap.Logger, reg prometheus.Registerer) *live.Hub {
@@ -57,7 +64,7 @@ func newHub(lc fx.Lifecycle, c config.Config, o *owner.Client, blocks *logindex.
 	return hub
 }
 
-func newService(c config.Config, cluster objstore.Cluster, o *owner.Client, locator *logindex.Locator, blocks *logindex.Blocks, hub *live.Hub, reg prometheus.Registerer) *read.Service {
+func newService(c config.Config, cluster objstore.Cluster, o *owner.Client, locator *history.Locator, blocks *logindex.Blocks, hub *live.Hub, reg prometheus.Registerer) *read.Service {
 	cfg := read.DefaultConfig()
 	cfg.Shards, cfg.MaxSessions, cfg.CatchUpBytes = cluster.Shards, c.Reader.MaxSessions, c.Reader.CatchUpBytes
 	cfg.Heartbeat = c.Reader.Heartbeat()

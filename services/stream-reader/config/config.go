@@ -20,7 +20,7 @@ type Reader struct {
 	Listen           string `koanf:"-"` // where to listen; "": server.address and server.port
 	CacheBytes       int64  `koanf:"cache_bytes" about:"memory for decoded blocks"`
 	FetchBytes       int64  `koanf:"fetch_bytes" about:"memory for blocks that are being fetched"`
-	FooterCacheBytes int64  `koanf:"footer_cache_bytes" about:"memory for footers and states, by which older records are found"`
+	FooterCacheBytes int64  `koanf:"footer_cache_bytes" about:"memory for footers, states and rows of the chunk index, by which older records are found"`
 	RingBytes        int64  `koanf:"ring_bytes" about:"memory for the newest records of one followed stream, ready to send"`
 	LiveBytes        int64  `koanf:"live_bytes" about:"the same, of all followed streams together"`
 	CatchUpBytes     int64  `koanf:"catch_up_bytes" about:"memory for reads of stored records under way; 2 MiB each at least"`

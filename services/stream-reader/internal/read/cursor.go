@@ -73,6 +73,7 @@ func (c *cursor) window(ctx context.Context, maxBytes uint64) ([]*segment.Block,
 		blocks, err := live.Decode(ctx, c.service.blocks, c.id, c.plan[:n])
 		if logindex.Missing(err) && !again {
 			c.plan = nil // what stood there may have moved: ask once more
+			c.service.locator.Forget(c.id)
 			continue
 		}
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/frame"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
 )
@@ -32,19 +33,20 @@ type rig struct {
 }
 
 type rigConfig struct {
-	live live.Config
-	read read.Config
+	live   live.Config
+	read   read.Config
+	chunks history.Chunks // nil: none
 }
 
 func defaultRig() rigConfig {
-	c := rigConfig{live.DefaultConfig(), read.DefaultConfig()}
+	c := rigConfig{live: live.DefaultConfig(), read: read.DefaultConfig()}
 	c.read.Shards = fake.Shards
 	return c
 }
 
 func newRig(t testing.TB, cluster *fake.Cluster, c rigConfig) *rig {
 	blocks := logindex.NewBlocks(cluster.Store, logindex.DefaultBlocksConfig(), nil)
-	locator := logindex.NewLocator(cluster.Store, logindex.DefaultLocatorConfig())
+	locator := history.New(c.chunks, logindex.NewLocator(cluster.Store, logindex.DefaultLocatorConfig()), 1<<20)
 	r := &rig{t: t, cluster: cluster}
 	r.hub = live.NewHub(c.live, cluster, blocks, cluster.Bus, zap.NewNop(), live.NewMetrics(nil))
 	r.service = read.New(c.read, cluster, locator, blocks, r.hub, nil)

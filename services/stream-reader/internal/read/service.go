@@ -33,6 +33,8 @@ func DefaultConfig() Config {
 type Locator interface {
 	Find(ctx context.Context, target logindex.Target, from stream.SeqNum, maxBytes uint64) ([]logindex.Block, error)
 	FindTimestamp(ctx context.Context, target logindex.Target, t uint64, maxBytes uint64) ([]logindex.Block, error)
+	// Forget says that a block which was found is not there any more: look anew.
+	Forget(id stream.ID)
 }
 
 // Service reads streams.

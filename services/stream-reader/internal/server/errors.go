@@ -16,6 +16,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
 
+	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
 )
@@ -35,6 +36,7 @@ func translate(err error) error {
 		overload *read.OverloadError
 		damage   *logindex.DamageError
 		store    *objstore.Error
+		index    *history.UnavailableError
 	)
 	switch {
 	case errors.Is(err, read.ErrStopping):
@@ -53,6 +55,8 @@ func translate(err error) error {
 	case errors.As(err, &damage):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "%v", damage).Under(codes.DataLoss).
 			With("key", damage.Key).With("offset", strconv.FormatUint(damage.Offset, 10))
+	case errors.As(err, &index):
+		return retryIn(retryOverload, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, "the records are in chunks, and the database that tells in which does not answer; try again").Because(err))
 	case errors.As(err, &store):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "the object store failed to %s %q; try again", store.Op, store.Key).Because(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -24,6 +24,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
+	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/server"
@@ -43,7 +44,7 @@ func newRig(t testing.TB, address string) *rig {
 	cluster := fake.New()
 	r := &rig{cluster: cluster, faults: faulty.New(cluster.Store)}
 	blocks := logindex.NewBlocks(r.faults, logindex.DefaultBlocksConfig(), nil)
-	locator := logindex.NewLocator(r.faults, logindex.DefaultLocatorConfig())
+	locator := history.New(nil, logindex.NewLocator(r.faults, logindex.DefaultLocatorConfig()), 1<<20)
 	hub := live.NewHub(live.DefaultConfig(), cluster, blocks, cluster.Bus, zap.NewNop(), live.NewMetrics(nil))
 	t.Cleanup(hub.Close)
 	config := read.DefaultConfig()

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -27,19 +28,19 @@ type entry struct {
 
 // answer is the token or why there is none, or else the look to wait for, which
 // start starts if none is under way.
-func (e *entry) answer(now time.Time, outage time.Duration, start func()) (*Token, error, <-chan struct{}) {
+func (e *entry) answer(now time.Time, outage time.Duration, start func()) (_ *Token, look <-chan struct{}, _ error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.used = now
 	if e.token != nil && e.token.expired(now) {
-		return nil, ErrExpired, nil
+		return nil, nil, ErrExpired
 	}
 	if !e.stale && now.Before(e.due) && !e.failing {
-		return e.token, e.err, nil
+		return e.token, nil, e.err
 	}
 	if e.failing && now.Before(e.due) { // someone looked just now
 		token, err := e.fallBack(now, outage)
-		return token, err, nil
+		return token, nil, err
 	}
 	e.begin(start)
 	if e.failing {
@@ -47,7 +48,7 @@ func (e *entry) answer(now time.Time, outage time.Duration, start func()) (*Toke
 			return token, nil, nil
 		}
 	}
-	return nil, nil, e.look
+	return nil, e.look, nil
 }
 
 // begin starts a look if none is under way. The lock is held.
@@ -83,12 +84,12 @@ func (e *entry) learn(now time.Time, outage time.Duration, change uint64, token 
 	close(e.look)
 	e.look = nil
 	current := change == e.changes
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		token.entry = e
 		e.token, e.err, e.failing, e.verified = token, nil, false, now
 		e.stale, e.due = e.stale && !current, now.Add(revalidateAfter)
-	case ErrUnavailable:
+	case errors.Is(err, ErrUnavailable):
 		e.failing, e.due = true, now.Add(retryAfter)
 		if _, err := e.fallBack(now, outage); err != nil {
 			e.endSessions(err)

@@ -26,7 +26,7 @@ func (t *Token) mayIssue(info *samsav1.AccessTokenInfo) error {
 		return escalates("info.scope.access_tokens", "access tokens")
 	case t.outlived(info):
 		return escalates("info.expires_at", "time")
-	case t.autoPrefix && streams.kind != noNames && !(info.GetAutoPrefixStreams() && streams.kind == allWithPrefix):
+	case t.autoPrefix && streams.kind != noNames && (!info.GetAutoPrefixStreams() || streams.kind != allWithPrefix):
 		// Without it the new token's holder would have to know the prefix.
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED,
 			"a token with auto_prefix_streams issues tokens with auto_prefix_streams and a prefix in scope.streams alone").In("info.auto_prefix_streams")

@@ -106,7 +106,7 @@ func dial(t *testing.T, s *mtls.Source, address string) *grpc.ClientConn {
 }
 
 // calls is what a holder of a certificate may do with a stream-writer.
-func calls(t *testing.T, conn *grpc.ClientConn) (handOver, locate, append codes.Code) {
+func calls(t *testing.T, conn *grpc.ClientConn) (handOver, locate, send codes.Code) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	_, err := clusterv1.NewWriterServiceClient(conn).HandOverShard(ctx, &clusterv1.HandOverShardRequest{})

@@ -147,7 +147,7 @@ func (v *Verifier) isRoot(secret string) bool {
 func (v *Verifier) ask(ctx context.Context, e *entry) (*Token, error) {
 	var patient *time.Timer
 	for {
-		token, err, look := e.answer(time.Now(), v.config.OutageTTL, func() { v.startLookup(e) })
+		token, look, err := e.answer(time.Now(), v.config.OutageTTL, func() { v.startLookup(e) })
 		if look == nil {
 			return token, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -39,19 +40,36 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	begun := time.Now()
 	ctx, id := enter(ss.Context())
-	// As above.
-	_ = ss.SetHeader(metadata.Pairs(RequestIDKey, id))
-	err := handler(srv, &serverStream{ServerStream: ss, ctx: ctx})
+	err := handler(srv, &serverStream{ServerStream: ss, ctx: ctx, id: id})
 	return e.leave(err, info.FullMethod, id, begun)
 }
 
-// serverStream is a stream whose context knows the request id.
+// serverStream is a stream whose context knows the request id. The id goes into
+// the header with the first message: a call that is refused has no header, by
+// which a client can tell it from one that was accepted.
 type serverStream struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx  context.Context
+	id   string
+	once sync.Once
 }
 
 func (s *serverStream) Context() context.Context { return s.ctx }
+
+func (s *serverStream) SendHeader(md metadata.MD) error {
+	s.identify()
+	return s.ServerStream.SendHeader(md)
+}
+
+func (s *serverStream) SendMsg(m any) error {
+	s.identify()
+	return s.ServerStream.SendMsg(m)
+}
+
+// identify fails only once the header is sent, which it cannot be yet.
+func (s *serverStream) identify() {
+	s.once.Do(func() { _ = s.SetHeader(metadata.Pairs(RequestIDKey, s.id)) })
+}
 
 func enter(ctx context.Context) (context.Context, string) {
 	id := requestIDFor(ctx)

@@ -344,3 +344,31 @@ func forward(t *testing.T, upstream *grpc.ClientConn) grpc.StreamHandler {
 		}
 	}
 }
+
+// A proxy takes a header for the sign that a session was accepted.
+func TestStream_HasAHeaderOnlyOnceItAnswers(t *testing.T) {
+	refuse := true
+	client := serveStreams(t, &streams{read: func(ss grpc.ServerStreamingServer[samsav1.ReadSessionResponse]) error {
+		if refuse {
+			return Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "not here")
+		}
+		return ss.Send(&samsav1.ReadSessionResponse{})
+	}}, ServerConfig{})
+
+	refused, err := client.ReadSession(t.Context(), &samsav1.ReadSessionRequest{})
+	require.NoError(t, err)
+	header, err := refused.Header()
+	require.NoError(t, err)
+	require.Nil(t, header)
+	_, err = refused.Recv()
+	require.NotEmpty(t, Detail(err).GetRequestId())
+
+	refuse = false
+	accepted, err := client.ReadSession(t.Context(), &samsav1.ReadSessionRequest{})
+	require.NoError(t, err)
+	_, err = accepted.Recv()
+	require.NoError(t, err)
+	header, err = accepted.Header()
+	require.NoError(t, err)
+	require.Len(t, header.Get(RequestIDKey), 1)
+}

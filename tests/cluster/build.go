@@ -14,10 +14,14 @@ const modulePrefix = "github.com/samsa-io/samsa"
 // programs are what Build makes, by the names of their folders.
 var programs = []string{"account", "bucket", "stream-writer", "stream-reader", "router", "samsa"}
 
-// built is the one set of programs of this test binary: what all its tests share
-// has no other place to be.
+// built are the sets of programs of this test binary, with and without the race
+// detector: what all its tests share has no other place to be.
 var built struct {
 	sync.Mutex
+	sets map[bool]set
+}
+
+type set struct {
 	folder string
 	err    error
 }
@@ -27,50 +31,66 @@ func Run(m interface{ Run() int }) int {
 	code := m.Run()
 	built.Lock()
 	defer built.Unlock()
-	if built.folder != "" {
-		_ = os.RemoveAll(built.folder)
+	for _, s := range built.sets {
+		_ = os.RemoveAll(s.folder)
 	}
 	return code
 }
 
 // Program is the path of a service's program ("stream-writer", "samsa", …), which
-// is built if it was not before.
+// is built if it was not before. It has the race detector if the test has.
 func Program(t testing.TB, name string) string {
+	t.Helper()
+	return program(t, name, RaceEnabled)
+}
+
+// PlainProgram is a Program without the race detector, for input so large that
+// the detector would take minutes.
+func PlainProgram(t testing.TB, name string) string {
+	t.Helper()
+	return program(t, name, false)
+}
+
+func program(t testing.TB, name string, race bool) string {
 	t.Helper()
 	built.Lock()
 	defer built.Unlock()
-	if built.folder == "" && built.err == nil {
-		built.folder, built.err = build(t.Logf)
+	s, ok := built.sets[race]
+	if !ok {
+		s = build(race)
+		if built.sets == nil {
+			built.sets = map[bool]set{}
+		}
+		built.sets[race] = s
 	}
-	if built.err != nil {
-		t.Fatal(built.err)
+	if s.err != nil {
+		t.Fatal(s.err)
 	}
-	return filepath.Join(built.folder, name)
+	return filepath.Join(s.folder, name)
 }
 
-func build(logf func(string, ...any)) (string, error) {
+func build(race bool) set {
 	root, err := repositoryRoot()
 	if err != nil {
-		return "", err
+		return set{err: err}
 	}
 	folder, err := os.MkdirTemp("", "samsa-programs-")
 	if err != nil {
-		return "", err
+		return set{err: err}
 	}
 	args := []string{"build", "-o", folder + string(filepath.Separator)}
-	if RaceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	for _, p := range programs {
 		args = append(args, modulePrefix+"/services/"+p)
 	}
-	logf("go %v", args)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return folder, fmt.Errorf("building the programs: %w\n%s", err, output)
+		return set{folder, fmt.Errorf("building the programs: %w\n%s", err, output)}
 	}
-	return folder, nil
+	return set{folder: folder}
 }
 
 // repositoryRoot is the nearest folder above the working directory with a go.work.

@@ -25,16 +25,28 @@ func StartDev(t testing.TB, args ...string) *Dev {
 	return d
 }
 
+// StartPlainDev is StartDev without the race detector.
+func StartPlainDev(t testing.TB) *Dev {
+	t.Helper()
+	d := newDev(t, PlainProgram(t, "samsa"), postgres.TempDir(t))
+	d.Start(t)
+	return d
+}
+
 // NewDev describes a `samsa dev` on a folder, which is not started.
 func NewDev(t testing.TB, folder string, args ...string) *Dev {
 	t.Helper()
+	return newDev(t, Program(t, "samsa"), folder, args...)
+}
+
+func newDev(t testing.TB, program, folder string, args ...string) *Dev {
 	d := &Dev{Folder: folder, port: freePort(t), httpPort: freePort(t)}
 	admin := freePort(t)
 	args = append([]string{
 		"dev", "--data-dir", folder, "--server.port", strconv.Itoa(d.port), "--server.http_port", strconv.Itoa(d.httpPort),
 		"--observability.metrics_port", strconv.Itoa(admin), "--observability.log_format", "json",
 	}, args...)
-	d.Process = newProcess(t, "dev", Program(t, "samsa"), loopback(admin), args, quickDeletion("account", "bucket"))
+	d.Process = newProcess(t, "dev", program, loopback(admin), args, quickDeletion("account", "bucket"))
 	return d
 }
 

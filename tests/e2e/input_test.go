@@ -132,18 +132,21 @@ func requireSameFile(t testing.TB, want, got string) {
 // TestRealInput_ComesBackIdentical: through stdin of the command line, while a
 // subscriber that was there before sees every line in order.
 func TestRealInput_ComesBackIdentical(t *testing.T) {
-	size := whole
-	if testing.Short() {
-		size = tenth
-	}
-	t.Run("dev", func(t *testing.T) { comesBack(t, makeInput(t, size), cluster.StartDev(t)) })
+	t.Run("dev", func(t *testing.T) {
+		size := whole
+		if testing.Short() {
+			size = tenth
+		}
+		dev := cluster.StartPlainDev(t)
+		comesBack(t, makeInput(t, size), cli{cluster.PlainProgram(t, "samsa"), dev})
+	})
 	t.Run("split", func(t *testing.T) {
-		comesBack(t, makeInput(t, share()), cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Store: cluster.S3}))
+		split := cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Store: cluster.S3})
+		comesBack(t, makeInput(t, share()), commandLine(t, split))
 	})
 }
 
-func comesBack(t *testing.T, in input, target cluster.Target) {
-	c := commandLine(t, target)
+func comesBack(t *testing.T, in input, c cli) {
 	c.ok(t, "", "bucket", "create", "real-input")
 	c.ok(t, "", "stream", "-b", "real-input", "create", "log")
 

@@ -132,7 +132,9 @@ func killOwner(t *testing.T, c *cluster.Cluster) {
 func killDuringInput(t *testing.T, c *cluster.Cluster) {
 	in := makeInput(t, share())
 	lines := in.read(t)
-	stream := newStream(t, cluster.Client(t, c), "kill-during-input")
+	retry := client.DefaultRetry()
+	retry.OnRetry = func(err error, wait time.Duration) { t.Logf("resumes after %s: %v", wait.Round(time.Millisecond), err) }
+	stream := newStream(t, cluster.Client(t, c, client.WithRetry(retry)), "kill-during-input")
 	ctx := within(t)
 	told := countAcks(in.lines / 4)
 	killed := killWhen(t, told, func() {

@@ -1,8 +1,28 @@
+// Mutants, each shown by hand (with go test -overlay) to fail these tests:
+//
+//	slots deleted before grace                    Drained(ctx, 0)
+//	chunk objects deleted before grace            Dead(ctx, 0)
+//	index before object                           Publish before put
+//	no read-back                                  run without verify
+//	slots of unsealed logs collected              window takes a free slot for a seal
+//	slots above the lowest seal compacted         window walks over seals
+//	objects without rows collected                watchOrphans deletes what it reports
+//	object deleted before its row is removed      remove in the other order
+//	seals deleted                                 deleteSlots up to and with End
+//	a log collected that a newest entry names     collectLogs without owners
+//	no gone mark                                  collectLog without the put
+//	any object under the key is taken as own      checkOwn without comparing
+//	merged chunks stay in the index               merge without replaced
+//	a late put is never deleted                   forget without Delete
+//	an index from the past is worked on           round without audit
+//	a log counts as covered                       collectLog without checkCovered, MARK
+//	abandoned objects always taken back           recoverObject as if covered, MARK
 package compaction
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -124,8 +144,32 @@ func TestCompactor_LatePutsAreCollected(t *testing.T) {
 	w.checkCollected()
 }
 
-// What is read damaged is read again; what is stored damaged is never published.
-func TestCompactor_PublishesNothingDamaged(t *testing.T) {
+// rotting stores chunk objects with a bit flipped, and says nothing.
+type rotting struct{ objstore.Store }
+
+func (r rotting) PutIfAbsent(ctx context.Context, key string, body []byte) error {
+	if _, ok := parseChunkKey(key); ok {
+		body = slices.Clone(body)
+		body[len(body)/3] ^= 4
+	}
+	return r.Store.PutIfAbsent(ctx, key, body)
+}
+
+func TestCompactor_PublishesNothingThatIsStoredDamaged(t *testing.T) {
+	w := newWorld(t, 7, memIndex)
+	w.grow(10)
+	var damage *DamageError
+	require.ErrorAs(t, w.compactor(rotting{w.store}, w.index).Compact(t.Context()), &damage)
+	w.check()
+	for _, x := range w.streams {
+		chunks, err := w.index.Find(t.Context(), x.id, 0, 1)
+		require.NoError(t, err)
+		require.Empty(t, chunks)
+	}
+}
+
+// What is read damaged is read again, and never published if it stays so.
+func TestCompactor_PublishesNothingThatIsReadDamaged(t *testing.T) {
 	w := newWorld(t, 7, memIndex)
 	w.grow(10)
 	damaging := faulty.New(w.store)
@@ -138,6 +182,26 @@ func TestCompactor_PublishesNothingDamaged(t *testing.T) {
 	flaky.Add(faulty.Rule{Op: objstore.OpGet, Fault: faulty.Truncate()})
 	require.NoError(t, w.compactor(flaky, w.index).Compact(t.Context()))
 	w.check()
+}
+
+// An object without a row may be the last to hold records.
+func TestCompactor_LeavesObjectsWithoutRowsAlone(t *testing.T) {
+	w := newWorld(t, 8, memIndex)
+	orphan, err := w.index.Begin(t.Context(), chunkindex.Job{})
+	require.NoError(t, err)
+	_, err = w.index.Remove(t.Context(), orphan)
+	require.NoError(t, err)
+	require.NoError(t, w.index.Forget(t.Context(), orphan))
+	w.put(segment.ChunkKey(orphan), []byte("who knows"))
+	w.grow(10)
+	c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+	for range 3 {
+		w.now = w.now.Add(2 * testHold)
+		require.NoError(t, c.Compact(t.Context()))
+		require.NoError(t, c.Collect(t.Context()))
+	}
+	_, err = w.store.Head(t.Context(), segment.ChunkKey(orphan))
+	require.NoError(t, err)
 }
 
 // An index that was put back to an older dump is found out before anything is

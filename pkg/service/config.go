@@ -146,8 +146,6 @@ type Storage struct {
 	RecentBytes          int64  `koanf:"recent_bytes" about:"bytes of recent records that a writer keeps in memory for readers"`
 	CleanupIntervalSecs  int    `koanf:"cleanup_interval_secs" about:"seconds between looks for objects that are not needed any more"`
 	CleanupGraceSecs     int    `koanf:"cleanup_grace_period_secs" about:"seconds for which such objects are kept, for readers that still use them"`
-	CleanupIntervalSecs  int    `koanf:"cleanup_interval_secs" about:"seconds between looks for objects that are not needed any more"`
-	CleanupGraceSecs     int    `koanf:"cleanup_grace_period_secs" about:"seconds for which such objects are kept, for readers that still use them"`
 }
 
 func defaultStorage() Storage {
@@ -155,7 +153,6 @@ func defaultStorage() Storage {
 		Config: objstore.Default(), ShardCount: 64,
 		BatchMaxBytes: 4 << 20, BatchFlushIntervalMS: 50, Window: 8,
 		PutTimeoutMS: 3000, MaxInflightBytes: 256 << 20, RecentBytes: 256 << 20,
-		CleanupIntervalSecs: 60, CleanupGraceSecs: 300,
 		CleanupIntervalSecs: 60, CleanupGraceSecs: 300,
 	}
 }
@@ -168,16 +165,6 @@ func (s *Storage) BatchFlushInterval() time.Duration {
 // PutTimeout is how long one put may take.
 func (s *Storage) PutTimeout() time.Duration {
 	return time.Duration(s.PutTimeoutMS) * time.Millisecond
-}
-
-// CleanupInterval is the time between looks for what is not needed any more.
-func (s *Storage) CleanupInterval() time.Duration {
-	return time.Duration(s.CleanupIntervalSecs) * time.Second
-}
-
-// CleanupGrace is for how long what is not needed any more is kept.
-func (s *Storage) CleanupGrace() time.Duration {
-	return time.Duration(s.CleanupGraceSecs) * time.Second
 }
 
 // CleanupInterval is the time between looks for what is not needed any more.

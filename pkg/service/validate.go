@@ -92,8 +92,6 @@ func (s *Storage) Validate() []config.Problem {
 	c.within("recent_bytes", s.RecentBytes, 0, math.MaxInt64)
 	c.within("cleanup_interval_secs", int64(s.CleanupIntervalSecs), 1, 86_400)
 	c.within("cleanup_grace_period_secs", int64(s.CleanupGraceSecs), 0, 365*86_400)
-	c.within("cleanup_interval_secs", int64(s.CleanupIntervalSecs), 1, 86_400)
-	c.within("cleanup_grace_period_secs", int64(s.CleanupGraceSecs), 0, 365*86_400)
 	return c.problems
 }
 

@@ -36,6 +36,8 @@ func TestCompose(t *testing.T) {
 		t.Run("StopAndStartOf_"+dependency, func(t *testing.T) { outage(t, s, l, dependency) })
 	}
 	t.Run("KillOfAWriter", func(t *testing.T) { killWriter(t, s, l) })
+	// Before the restarts: a program that has had no call yet counts none.
+	t.Run("DashboardsReturnData", func(t *testing.T) { dashboards(t, s) })
 	for _, service := range []string{"router", "stream-reader", "stream-writer", "account", "bucket", "compactor"} {
 		t.Run("RollingRestartOf_"+service, func(t *testing.T) { rollingRestart(t, s, l, service) })
 	}

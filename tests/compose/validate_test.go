@@ -83,11 +83,10 @@ func (s stack) query(t *testing.T, expression string) (results int) {
 	return len(answer.Data.Result)
 }
 
-// Every panel's query parses, and returns data from a system that was loaded. Only
-// where nothing has gone wrong may a panel of what goes wrong be empty; and the
-// compactor's may, where there is none.
-func TestDashboards_ReturnData(t *testing.T) {
-	s := newStack(t)
+// dashboards requires that every panel's query parses, and returns data from a system
+// under load. Only where nothing has gone wrong may a panel of what goes wrong be
+// empty; and the compactor's may, where there is none.
+func dashboards(t *testing.T, s stack) {
 	files, err := filepath.Glob(folder(t, "grafana/dashboards") + "/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)

@@ -15,8 +15,8 @@
 //	merged chunks stay in the index               merge without replaced
 //	a late put is never deleted                   forget without Delete
 //	an index from the past is worked on           round without audit
-//	a log counts as covered                       collectLog without checkCovered, MARK
-//	abandoned objects always taken back           recoverObject as if covered, MARK
+//	a log counts as covered                       collectLog without checkCovered
+//	abandoned objects always taken back           recoverObject as if covered
 package compaction
 
 import (
@@ -182,6 +182,67 @@ func TestCompactor_PublishesNothingThatIsReadDamaged(t *testing.T) {
 	flaky.Add(faulty.Rule{Op: objstore.OpGet, Fault: faulty.Truncate()})
 	require.NoError(t, w.compactor(flaky, w.index).Compact(t.Context()))
 	w.check()
+}
+
+// stuck is an index on which no job gets further than its put.
+type stuck struct{ Index }
+
+func (s stuck) Publish(ctx context.Context, p chunkindex.Publication) error {
+	if p.Object == 0 {
+		return s.Index.Publish(ctx, p)
+	}
+	return errBlown
+}
+
+func TestCompactor_TurnsAnAbandonedObjectLiveIfItIsTheLast(t *testing.T) {
+	w := newWorld(t, 7, memIndex)
+	w.grow(12)
+	require.ErrorIs(t, w.compactor(w.store, stuck{w.index}).Compact(t.Context()), errBlown)
+	abandoned, err := w.index.Abandoned(t.Context(), 0)
+	require.NoError(t, err)
+	require.NotEmpty(t, abandoned)
+	for _, o := range abandoned {
+		for slot := o.From; slot < o.To; slot++ {
+			require.NoError(t, w.store.Mem.Delete(t.Context(), segment.SlotKey(o.Log, slot)))
+		}
+	}
+	w.now = w.now.Add(2 * testHold)
+	require.NoError(t, w.compactor(w.store, w.index).Compact(t.Context()))
+	w.check()
+}
+
+func TestCompactor_StopsWhereAnotherObjectHasItsKey(t *testing.T) {
+	w := newWorld(t, 10, memIndex)
+	w.grow(10)
+	w.put(segment.ChunkKey(1), []byte("of a newer index"))
+	var behind *chunkindex.BehindError
+	require.ErrorAs(t, w.compactor(blindStore{w.store.Mem}, w.index).Compact(t.Context()), &behind)
+	status, err := w.index.Status(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, status.Behind, "halted for everybody")
+	w.check()
+}
+
+// The watermark alone lets no slot go: the objects must stand.
+func TestCompactor_KeepsSlotsWhoseChunksAreMissing(t *testing.T) {
+	w := newWorld(t, 11, memIndex)
+	w.grow(12)
+	for _, l := range w.logs {
+		if !l.sealed {
+			w.seal(l)
+		}
+	}
+	w.settle()
+	require.NoError(t, w.compactor(w.store, w.index).Compact(t.Context()))
+	for _, key := range keys(t, w.store) {
+		if _, ok := parseChunkKey(key); ok {
+			require.NoError(t, w.store.Mem.Delete(t.Context(), key))
+		}
+	}
+	w.now = w.now.Add(2 * testGrace)
+	var behind *chunkindex.BehindError
+	require.ErrorAs(t, w.compactor(w.store, w.index).Collect(t.Context()), &behind)
+	w.checkStored()
 }
 
 // An object without a row may be the last to hold records.

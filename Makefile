@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 MODULES := gen pkg $(wildcard services/*) tests
-SERVICES := account bucket stream-writer stream-reader router samsa
+SERVICES := account bucket stream-writer stream-reader compactor router samsa
 TOOLS := bin/buf bin/protoc-gen-go bin/protoc-gen-go-grpc bin/protoc-gen-grpc-gateway bin/protoc-gen-openapiv2
 GO_FILES = $(shell git ls-files '*.go')
 

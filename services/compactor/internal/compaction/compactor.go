@@ -175,7 +175,7 @@ func each[T any](ctx context.Context, c *Compactor, items []T, f func(context.Co
 		})
 	}
 	err := group.Wait()
-	return errors.Join(append(failed, err)...)
+	return errors.Join(errors.Join(failed...), err)
 }
 
 // drop deletes the chunks that need not be kept.

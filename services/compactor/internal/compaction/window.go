@@ -132,7 +132,7 @@ func (w *walks) drop(log stream.Incarnation) {
 func (c *Compactor) window(ctx context.Context, l chunkindex.Log) (window, error) {
 	w := c.walks.of(l)
 	out := window{log: l.Log, from: l.Watermark, sealed: l.Sealed, end: l.End}
-	for !w.full(&c.options) && !(l.Sealed && w.next == l.End) {
+	for !w.full(&c.options) && (!l.Sealed || w.next != l.End) {
 		s, ok, err := c.look(ctx, l.Log, w.next)
 		if err != nil {
 			return out, err

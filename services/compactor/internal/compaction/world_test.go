@@ -288,7 +288,7 @@ func (w *world) check() {
 		chunks, err := w.index.Find(ctx, x.id, 0, 1<<20)
 		require.NoError(w.t, err)
 		for _, c := range chunks {
-			object, err := w.store.Mem.Get(ctx, segment.ChunkKey(c.Object), objstore.Bytes(int64(c.Offset), int64(c.Stored)))
+			object, err := w.store.Get(ctx, segment.ChunkKey(c.Object), objstore.Bytes(int64(c.Offset), int64(c.Stored)))
 			require.NoError(w.t, err, "an object that a chunk names")
 			w.count(x, c.BlockRef, object.Body, found[x.id])
 		}
@@ -299,7 +299,7 @@ func (w *world) check() {
 			continue
 		}
 		for slot := mark.Watermark; slot < l.next; slot++ {
-			object, err := w.store.Mem.Get(ctx, segment.SlotKey(l.id, slot), objstore.Whole)
+			object, err := w.store.Get(ctx, segment.SlotKey(l.id, slot), objstore.Whole)
 			require.NoError(w.t, err, "a slot above the watermark")
 			footer, err := segment.Verify(object.Body)
 			require.NoError(w.t, err)
@@ -325,7 +325,7 @@ func (w *world) check() {
 
 // collected tells that a log's slots went by the rules, which guard checks.
 func (w *world) collected(l *worldLog) bool {
-	_, err := w.store.Mem.Head(context.Background(), segment.GoneKey(l.id))
+	_, err := w.store.Head(context.Background(), segment.GoneKey(l.id))
 	return err == nil
 }
 
@@ -346,7 +346,7 @@ func (w *world) checkRebuilt() {
 	var ids []stream.ID
 	for info, err := range w.store.Mem.List(ctx, segment.ChunkPrefix, "") {
 		require.NoError(w.t, err)
-		object, err := w.store.Mem.Get(ctx, info.Key, objstore.Whole)
+		object, err := w.store.Get(ctx, info.Key, objstore.Whole)
 		require.NoError(w.t, err)
 		about, err := segment.VerifyChunks(object.Body, nil)
 		require.NoError(w.t, err)
@@ -387,7 +387,7 @@ func (w *world) checkCollected() {
 			continue
 		}
 		for slot := range l.next {
-			_, err := w.store.Mem.Head(ctx, segment.SlotKey(l.id, slot))
+			_, err := w.store.Head(ctx, segment.SlotKey(l.id, slot))
 			require.ErrorIs(w.t, err, objstore.ErrNotFound, "a slot of a log that nobody needs")
 		}
 	}
@@ -486,7 +486,7 @@ func (w *world) checkStored() {
 	}
 	for info, err := range w.store.Mem.List(ctx, segment.ChunkPrefix, "") {
 		require.NoError(w.t, err)
-		object, err := w.store.Mem.Get(ctx, info.Key, objstore.Whole)
+		object, err := w.store.Get(ctx, info.Key, objstore.Whole)
 		require.NoError(w.t, err)
 		_, err = segment.VerifyChunks(object.Body, func(b *segment.Block) {
 			for r := range b.All() {
@@ -498,7 +498,7 @@ func (w *world) checkStored() {
 	}
 	for _, l := range w.logs {
 		for slot := range l.next {
-			object, err := w.store.Mem.Get(ctx, segment.SlotKey(l.id, slot), objstore.Whole)
+			object, err := w.store.Get(ctx, segment.SlotKey(l.id, slot), objstore.Whole)
 			if err != nil {
 				continue
 			}

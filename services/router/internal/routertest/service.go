@@ -45,11 +45,14 @@ func (s *Service) start(t testing.TB, inproc *rpc.Inproc, dialer *rpc.Dialer) {
 	samsav1.RegisterAccountServiceServer(s.Server, samsav1.UnimplementedAccountServiceServer{})
 	samsav1.RegisterBucketServiceServer(s.Server, samsav1.UnimplementedBucketServiceServer{})
 	clusterv1.RegisterWriterServiceServer(s.Server, clusterv1.UnimplementedWriterServiceServer{})
-	served := make(chan error, 1)
-	go func() { served <- s.Server.Serve(s.listener) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.Server.Serve(s.listener) // an error if it died
+	}()
 	t.Cleanup(func() {
 		s.Server.Stop()
-		<-served // an error if it died
+		<-served
 	})
 	s.Conn, err = dialer.Conn(rpc.InprocPrefix + s.Instance)
 	require.NoError(t, err)

@@ -21,7 +21,7 @@ const (
 type Inner struct {
 	Conn     *grpc.ClientConn
 	listener *bufconn.Listener
-	served   chan error
+	served   chan struct{} // closed when the server has left the listener
 }
 
 // NewInner makes a connection whose far end Serve serves.
@@ -43,8 +43,11 @@ func NewInner() (*Inner, error) {
 
 // Serve makes the gRPC server answer the connection.
 func (i *Inner) Serve(s *grpc.Server) {
-	i.served = make(chan error, 1)
-	go func() { i.served <- s.Serve(i.listener) }()
+	i.served = make(chan struct{})
+	go func() {
+		defer close(i.served)
+		_ = s.Serve(i.listener) // tells only that the listener was closed
+	}()
 }
 
 // Close closes the connection, and waits for the end of Serve, which comes with
@@ -53,7 +56,7 @@ func (i *Inner) Close() error {
 	err := i.Conn.Close()
 	_ = i.listener.Close()
 	if i.served != nil {
-		<-i.served // tells only that the listener was closed
+		<-i.served
 	}
 	return err
 }

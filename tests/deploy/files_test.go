@@ -75,9 +75,9 @@ func TestYAML_Decodes(t *testing.T) {
 		"deploy/grafana/provisioning/datasources/samsa.yaml", "deploy/grafana/provisioning/dashboards/samsa.yaml",
 	}
 	for _, file := range files {
-		var any map[string]any
-		require.NoError(t, yaml.Unmarshal(read(t, file), &any), file)
-		require.NotEmpty(t, any, file)
+		var decoded map[string]any
+		require.NoError(t, yaml.Unmarshal(read(t, file), &decoded), file)
+		require.NotEmpty(t, decoded, file)
 	}
 }
 

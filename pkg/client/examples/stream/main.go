@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"time"
 
@@ -37,6 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, address string, out io.Writer) error {
+	say := log.New(out, "", 0) // for several goroutines
 	c, err := client.New(address, client.WithToken(os.Getenv("SAMSA_TOKEN")))
 	if err != nil {
 		return err
@@ -53,20 +55,20 @@ func run(ctx context.Context, address string, out io.Writer) error {
 		return err
 	}
 	stream := bucket.Stream("greetings")
-	_, _ = fmt.Fprintf(out, "created %s/%s\n", name, stream.Name())
+	say.Printf("created %s/%s", name, stream.Name())
 
 	group, both := errgroup.WithContext(ctx)
-	group.Go(func() error { return follow(both, stream, out) })
-	group.Go(func() error { return write(both, stream, out) })
+	group.Go(func() error { return follow(both, stream, say) })
+	group.Go(func() error { return write(both, stream, say) })
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return readBack(ctx, stream, out)
+	return readBack(ctx, stream, say)
 }
 
 // follow reads live, from the first record on, until it has seen all. Whatever
 // breaks meanwhile, each record comes once and in order.
-func follow(ctx context.Context, stream *client.Stream, out io.Writer) error {
+func follow(ctx context.Context, stream *client.Stream, say *log.Logger) error {
 	session := stream.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0), Count: new(uint64(total))})
 	defer session.Close()
 	seen := 0
@@ -79,20 +81,20 @@ func follow(ctx context.Context, stream *client.Stream, out io.Writer) error {
 		}
 		seen++
 	}
-	_, _ = fmt.Fprintf(out, "followed %d records live\n", seen)
+	say.Printf("followed %d records live", seen)
 	return nil
 }
 
-func write(ctx context.Context, stream *client.Stream, out io.Writer) error {
-	if err := writeBatches(ctx, stream, out); err != nil {
+func write(ctx context.Context, stream *client.Stream, say *log.Logger) error {
+	if err := writeBatches(ctx, stream, say); err != nil {
 		return err
 	}
-	return writeSingles(ctx, stream, out)
+	return writeSingles(ctx, stream, say)
 }
 
 // writeBatches has many batches in flight at a time. With a producer id each is
 // stored once, also if it must be sent again.
-func writeBatches(ctx context.Context, stream *client.Stream, out io.Writer) error {
+func writeBatches(ctx context.Context, stream *client.Stream, say *log.Logger) error {
 	session := stream.AppendSession(ctx, client.SessionOptions{ProducerID: uuid.NewString()})
 	var acks []client.Pending
 	for i := range batches {
@@ -116,12 +118,12 @@ func writeBatches(ctx context.Context, stream *client.Stream, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out, "appended %d batches, up to seq_num %d\n", batches, last.EndSeqNum-1)
+	say.Printf("appended %d batches, up to seq_num %d", batches, last.EndSeqNum-1)
 	return nil
 }
 
 // writeSingles leaves the making of batches to a producer.
-func writeSingles(ctx context.Context, stream *client.Stream, out io.Writer) error {
+func writeSingles(ctx context.Context, stream *client.Stream, say *log.Logger) error {
 	producer := stream.Producer(ctx, client.ProducerOptions{})
 	var last client.Receipt
 	for i := range singles {
@@ -138,12 +140,12 @@ func writeSingles(ctx context.Context, stream *client.Stream, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out, "produced %d records, up to seq_num %d\n", singles, seqNum)
+	say.Printf("produced %d records, up to seq_num %d", singles, seqNum)
 	return nil
 }
 
 // readBack reads up to the tail and shows how to tell errors apart.
-func readBack(ctx context.Context, stream *client.Stream, out io.Writer) error {
+func readBack(ctx context.Context, stream *client.Stream, say *log.Logger) error {
 	count := 0
 	session := stream.ReadSession(ctx, client.Read{Start: client.FromSeqNum(0)}, client.StopAtTail())
 	for _, err := range session.Records() {
@@ -152,7 +154,7 @@ func readBack(ctx context.Context, stream *client.Stream, out io.Writer) error {
 		}
 		count++
 	}
-	_, _ = fmt.Fprintf(out, "read %d records up to the tail\n", count)
+	say.Printf("read %d records up to the tail", count)
 
 	_, err := stream.Append(ctx, client.AppendInput{
 		Records:    []client.AppendRecord{{Body: []byte("too late")}},
@@ -163,6 +165,6 @@ func readBack(ctx context.Context, stream *client.Stream, out io.Writer) error {
 		return fmt.Errorf("an append at seq_num 0 of a full stream gave %w", err)
 	}
 	next, _ := failure.NextSeqNum()
-	_, _ = fmt.Fprintf(out, "an append meant for seq_num 0 was refused: the next one is %d\n", next)
+	say.Printf("an append meant for seq_num 0 was refused: the next one is %d", next)
 	return nil
 }

@@ -49,7 +49,7 @@ test-basic: bin/versitygw ## the API's rules, against samsa dev
 .PHONY: test-errors
 test-errors: bin/versitygw ## bad input, refusals, crashes and outages
 	@go test -count=1 -timeout 10m -run 'TestDev/.*(Refuse|Reject|Malformed|Missing|Invalid|Bad|Unknown|TooMany|Oversized|Empty|Cancel|Error|Conditions)' ./tests/contract
-	@go test -count=1 -timeout 10m -run 'Kill|Paused|Outage|SIGTERM|Refuse|Stop' ./tests/e2e
+	@go test -count=1 -timeout 10m -run 'Kill|Stop|Refuse|Split' ./tests/e2e
 	@go test -count=1 -timeout 10m ./pkg/objstore/faulty ./pkg/shardlog
 
 .PHONY: test-performance

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/config"
@@ -35,22 +34,11 @@ func (c *Config) Sections() []config.Section {
 
 // Validate finds every problem.
 func (a *Account) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		name  string
-		value int
-	}{
-		{"owner_timeout_ms", a.OwnerTimeoutMS},
-		{"purge_interval_secs", a.PurgeIntervalSecs},
-		{"purge_hold_secs", a.PurgeHoldSecs},
-	} {
-		if k.value < 1 {
-			problems = append(problems, config.Problem{
-				Key: "account." + k.name, Value: strconv.Itoa(k.value), What: "is not positive", Remedy: "give a number from 1 up, or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.BelowFloor("account",
+		config.Floor{Key: "owner_timeout_ms", Value: int64(a.OwnerTimeoutMS), Least: 1},
+		config.Floor{Key: "purge_interval_secs", Value: int64(a.PurgeIntervalSecs), Least: 1},
+		config.Floor{Key: "purge_hold_secs", Value: int64(a.PurgeHoldSecs), Least: 1},
+	)
 }
 
 // OwnerTimeout is how long all owners may take to acknowledge.

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/config"
@@ -35,22 +34,11 @@ func (c *Config) Sections() []config.Section {
 
 // Validate finds every problem.
 func (b *Bucket) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		name  string
-		value int
-	}{
-		{"owner_timeout_ms", b.OwnerTimeoutMS},
-		{"finish_interval_secs", b.FinishIntervalSecs},
-		{"finish_hold_secs", b.FinishHoldSecs},
-	} {
-		if k.value < 1 {
-			problems = append(problems, config.Problem{
-				Key: "bucket." + k.name, Value: strconv.Itoa(k.value), What: "is not positive", Remedy: "give a number from 1 up, or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.BelowFloor("bucket",
+		config.Floor{Key: "owner_timeout_ms", Value: int64(b.OwnerTimeoutMS), Least: 1},
+		config.Floor{Key: "finish_interval_secs", Value: int64(b.FinishIntervalSecs), Least: 1},
+		config.Floor{Key: "finish_hold_secs", Value: int64(b.FinishHoldSecs), Least: 1},
+	)
 }
 
 // OwnerTimeout is how long an owner may take to acknowledge.

@@ -51,28 +51,14 @@ func (c *Config) HTTPAddress() string {
 
 // Validate finds every problem.
 func (r *Router) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		name  string
-		value int64
-		least int64
-	}{
-		{"max_body_bytes", r.MaxBodyBytes, 1 << 20},
-		{"body_timeout_ms", int64(r.BodyTimeoutMS), 1},
-		{"write_timeout_ms", int64(r.WriteTimeoutMS), 1},
-		{"connect_timeout_ms", int64(r.ConnectTimeoutMS), 1},
-		{"route_timeout_ms", int64(r.RouteTimeoutMS), 1},
-		{"slow_answer_ms", int64(r.SlowAnswerMS), 1},
-	} {
-		if k.value < k.least {
-			least := strconv.FormatInt(k.least, 10)
-			problems = append(problems, config.Problem{
-				Key: "router." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is less than " + least,
-				Remedy: "give a number from " + least + " up, or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.BelowFloor("router",
+		config.Floor{Key: "max_body_bytes", Value: r.MaxBodyBytes, Least: 1 << 20},
+		config.Floor{Key: "body_timeout_ms", Value: int64(r.BodyTimeoutMS), Least: 1},
+		config.Floor{Key: "write_timeout_ms", Value: int64(r.WriteTimeoutMS), Least: 1},
+		config.Floor{Key: "connect_timeout_ms", Value: int64(r.ConnectTimeoutMS), Least: 1},
+		config.Floor{Key: "route_timeout_ms", Value: int64(r.RouteTimeoutMS), Least: 1},
+		config.Floor{Key: "slow_answer_ms", Value: int64(r.SlowAnswerMS), Least: 1},
+	)
 }
 
 // BodyTimeout is how long a client may take to send a body.

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/config"
@@ -39,26 +38,13 @@ func (c *Config) Sections() []config.Section {
 
 // Validate finds every problem.
 func (w *Writer) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		key   string
-		value int64
-		least int64
-	}{
-		{"index_bytes", w.IndexBytes, 1 << 20},
-		{"inline_bytes", int64(w.InlineBytes), 0},
-		{"admission_wait_ms", int64(w.AdmissionWaitMS), 1},
-		{"state_slots", int64(w.StateSlots), 1},
-		{"owner_timeout_ms", int64(w.OwnerTimeoutMS), 10},
-	} {
-		if k.value < k.least {
-			problems = append(problems, config.Problem{
-				Key: "stream_writer." + k.key, Value: strconv.FormatInt(k.value, 10), What: "is too small",
-				Remedy: "give at least " + strconv.FormatInt(k.least, 10) + ", or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.BelowFloor("stream_writer",
+		config.Floor{Key: "index_bytes", Value: w.IndexBytes, Least: 1 << 20},
+		config.Floor{Key: "inline_bytes", Value: int64(w.InlineBytes), Least: 0},
+		config.Floor{Key: "admission_wait_ms", Value: int64(w.AdmissionWaitMS), Least: 1},
+		config.Floor{Key: "state_slots", Value: int64(w.StateSlots), Least: 1},
+		config.Floor{Key: "owner_timeout_ms", Value: int64(w.OwnerTimeoutMS), Least: 10},
+	)
 }
 
 // AdmissionWait is how long an append waits for room.

@@ -1,0 +1,26 @@
+package config
+
+import "strconv"
+
+// Floor is the least that a number may be.
+type Floor struct {
+	Key   string // within its section
+	Value int64
+	Least int64
+}
+
+// BelowFloor reports the numbers of a section that are less than they may be.
+func BelowFloor(section string, floors ...Floor) []Problem {
+	var problems []Problem
+	for _, f := range floors {
+		if f.Value >= f.Least {
+			continue
+		}
+		least := strconv.FormatInt(f.Least, 10)
+		problems = append(problems, Problem{
+			Key: section + "." + f.Key, Value: strconv.FormatInt(f.Value, 10), What: "is less than " + least,
+			Remedy: "give a number from " + least + " up, or leave it out",
+		})
+	}
+	return problems
+}

@@ -18,8 +18,8 @@ func (g *Guard) note(ctx context.Context, m *method, c *call, err error) {
 		return
 	}
 	fields := []zap.Field{
-		zap.String("operation", strings.TrimPrefix(m.operation.String(), "OPERATION_")),
-		zap.Stringer("outcome", outcome(err)), rpc.RequestIDField(ctx),
+		zap.String("operation", m.operationName()),
+		zap.Stringer("outcome", outcome(err)), rpc.CallField(ctx),
 	}
 	if detail := rpc.Detail(err); detail != nil {
 		fields = append(fields, zap.String("error", strings.TrimPrefix(detail.GetCode().String(), "ERROR_CODE_")))
@@ -29,6 +29,15 @@ func (g *Guard) note(ctx context.Context, m *method, c *call, err error) {
 		fields = append(fields, c.fields()...)
 	}
 	g.config.Audit.Info("control operation", fields...)
+}
+
+// operationName is the operation as tokens have it, or the name of a method that is
+// for the root token alone.
+func (m *method) operationName() string {
+	if m.root {
+		return m.fullName[strings.LastIndexByte(m.fullName, '/')+1:]
+	}
+	return strings.TrimPrefix(m.operation.String(), "OPERATION_")
 }
 
 // outcome is the code that the caller gets.
@@ -47,6 +56,9 @@ func (c *call) fields() []zap.Field {
 	}
 	if c.method.stream != "" {
 		fields = append(fields, zap.String("stream", c.prefixed(c.stream)))
+	}
+	if c.instance != "" {
+		fields = append(fields, zap.String("instance", c.instance))
 	}
 	if c.method.accessToken != "" {
 		fields = append(fields, zap.String("access_token_id", c.accessToken))

@@ -40,6 +40,8 @@ type call struct {
 	buckets []string
 	// bucket and stream name the resource, once a message has; accessToken too.
 	bucket, stream, accessToken string
+	// instance is the program that an operator's call is about.
+	instance string
 }
 
 func newCall(ctx context.Context, m *method, t *Token) *call {

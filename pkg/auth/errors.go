@@ -71,6 +71,11 @@ func denied(op samsav1.Operation) error {
 		With("operation", name)
 }
 
+// notRoot says that a call is for operators.
+func notRoot() error {
+	return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PERMISSION_DENIED, "this is for the root token alone").With("reason", "not_root")
+}
+
 // rewrite applies f to every text of an error that the client gets to see.
 func rewrite(err error, f func(string) string) error {
 	var own *rpc.Error

@@ -23,6 +23,27 @@ func (g *Guard) Front(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	return handler(srv, &frontStream{ServerStream: ss, guard: g, ctx: WithToken(ss.Context(), c.token), call: c})
 }
 
+// FrontUnary guards what such a server answers itself: what is open, and what is for
+// the root token.
+func (g *Guard) FrontUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	c, err := g.enter(ctx, info.FullMethod, true)
+	if err != nil || c == nil {
+		return proceed(err, func() (any, error) { return handler(ctx, request) })
+	}
+	if r, ok := request.(interface{ GetInstance() string }); ok {
+		c.instance = r.GetInstance()
+	}
+	if !c.method.root || !c.token.Root {
+		g.config.Metrics.denied()
+		err := notRoot()
+		g.note(ctx, c.method, c, err)
+		return nil, err
+	}
+	response, err := handler(WithToken(ctx, c.token), request)
+	g.note(ctx, c.method, c, err)
+	return response, err
+}
+
 // frontStream checks the first frame of a call.
 type frontStream struct {
 	grpc.ServerStream

@@ -54,6 +54,8 @@ func (g *Guard) enter(ctx context.Context, fullMethod string, front bool) (*call
 	switch {
 	case m == nil && isOpen(serviceOf(fullMethod)):
 		return nil, nil
+	case m != nil && m.root && !front:
+		return nil, notPeer()
 	case m == nil:
 		return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "no such method: %s", fullMethod).Under(codes.Unimplemented)
 	}

@@ -149,7 +149,7 @@ func (c *Catalog) RemoveExpiredAccessTokens(ctx context.Context) (removed int, e
 	return removed, err
 }
 
-const tokenColumns = "id, hash, expires_at, COALESCE(expires_at <= now(), false), auto_prefix, scope, created_at"
+const tokenColumns = "id, hash, expires_at, COALESCE(expires_at <= now(), false), auto_prefix, scope, created_at" //nolint:gosec // names of columns
 
 type tokenRow struct {
 	token   AccessToken

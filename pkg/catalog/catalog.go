@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/postgres"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"go.uber.org/zap"
 )
@@ -130,7 +131,7 @@ const attempts = 4
 func (c *Catalog) transact(ctx context.Context, operation string, f func(ctx context.Context, tx pgx.Tx) error) error {
 	return c.try(ctx, operation, func(ctx context.Context) error {
 		return pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error { return f(ctx, tx) })
-	}, leftNoTrace)
+	}, postgres.LeftNoTrace)
 }
 
 // read runs f, which changes nothing, again if the connection breaks.

@@ -27,6 +27,13 @@
 // the row. Doing it twice does no harm: every step is idempotent and names the
 // UUID.
 //
+// # Deleting what is empty
+//
+// Whether a stream is empty its owner knows. Workers claim the streams that are to be
+// deleted when they are (ClaimEmptyable) and ask. An owner that says yes has ended the
+// stream for good, so the row goes at once (EndStream); if the worker dies before
+// that, the row is claimed again and the owner says the same.
+//
 // # Failures
 //
 // Errors are ErrNotFound, ErrExists, ErrDeleting (each in an *ObjectError that

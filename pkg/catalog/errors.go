@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/samsa-io/samsa/pkg/postgres"
 )
 
 var (
@@ -69,28 +71,11 @@ func translate(ctx context.Context, operation string, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", operation, ctx.Err())
-	case errors.As(err, &pg) && !tellsOutage(pg):
+	case errors.As(err, &pg) && !postgres.TellsOutage(pg):
 		return fmt.Errorf("%s: %w", operation, err)
 	}
 	return fmt.Errorf("%s: %w: %w", operation, ErrUnavailable, err)
 }
-
-// tellsOutage tells an answer of Postgres that is no answer to the question.
-func tellsOutage(err *pgconn.PgError) bool {
-	const readOnlyTransaction = "25006" // a standby
-	switch err.Code[:2] {
-	case "08", // connection exception
-		"53", // insufficient resources
-		"57", // operator intervention: shutting down, starting up, cancelled
-		"58": // system error
-		return true
-	}
-	return err.Code == readOnlyTransaction
-}
-
-// leftNoTrace tells that a failed transaction has certainly not happened and may
-// succeed at once.
-func leftNoTrace(err error) bool { return pgconn.SafeToRetry(err) || collides(err) }
 
 // connectionBroke tells that a connection which stood has gone, as after a
 // restart of Postgres: the pool has others.
@@ -102,17 +87,9 @@ func connectionBroke(err error) bool {
 	case errors.As(err, &connecting), errors.As(err, &object):
 		return false
 	case errors.As(err, &pg):
-		return tellsOutage(pg)
+		return postgres.TellsOutage(pg)
 	}
 	return !errors.Is(err, ErrInvalidToken) && !errors.Is(err, ErrTokenExpired)
-}
-
-// collides tells that transactions got in each other's way: none of this one has
-// happened.
-func collides(err error) bool {
-	const serializationFailure, deadlock = "40001", "40P01"
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && (pg.Code == serializationFailure || pg.Code == deadlock)
 }
 
 func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

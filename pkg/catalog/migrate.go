@@ -4,13 +4,11 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
+
+	"github.com/samsa-io/samsa/pkg/postgres"
 )
 
 //go:embed migrations/*.sql
@@ -22,24 +20,12 @@ const versionTable = "schema_migrations"
 // at once: an advisory lock lets one of them do the work. It waits for the lock
 // for up to a minute, or until ctx ends.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	db := stdlib.OpenDBFromPool(pool)
-	defer db.Close()
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	// Every second, 60 times.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithSessionLocker(locker), goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true))
+	m, err := postgres.NewMigrator(pool, migrations, versionTable)
 	if err != nil {
 		return fmt.Errorf("read the catalog's migrations: %w", err)
 	}
-	_, err = provider.Up(ctx)
-	return translate(ctx, "migrate the catalog database", err)
+	defer m.Close()
+	return translate(ctx, "migrate the catalog database", m.Up(ctx))
 }
 
 // CheckCluster refuses a database that belongs to another cluster than id with a

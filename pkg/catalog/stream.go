@@ -75,7 +75,7 @@ func checkStream(s Stream, name stream.Name) error {
 // bucket's default, then the system's. ErrExists, ErrDeleting: the name is
 // taken; ErrNotFound, ErrDeleting: of the bucket.
 func (c *Catalog) CreateStream(ctx context.Context, name stream.Name, s settings.Stream) (Stream, error) {
-	created, taken, err := c.create(ctx, name, s, nil)
+	created, taken, err := c.create(ctx, name, s)
 	if err == nil && taken {
 		return Stream{}, &ObjectError{ObjectStream, name.Stream, ErrExists}
 	}
@@ -86,27 +86,19 @@ func (c *Catalog) CreateStream(ctx context.Context, name stream.Name, s settings
 // so. ErrNotFound: of the bucket, or of the stream and the bucket does not.
 // ErrDeleting: of the bucket or the stream.
 func (c *Catalog) EnsureStream(ctx context.Context, name stream.Name, cause Cause) (Stream, error) {
-	s, b, err := c.LookupStream(ctx, name)
-	if !missing(err, b) || !cause.allowedBy(b) {
-		return s, err
+	got, err := c.EnsureStreams(ctx, []Wanted{{name, cause}})
+	if err != nil {
+		return Stream{}, err
 	}
-	s, _, err = c.create(ctx, name, settings.Stream{}, cause.allowedBy)
-	return s, err
+	return got[0].Stream, got[0].Err
 }
 
-// missing tells that a lookup has found the bucket b and no stream.
-func missing(err error, b Bucket) bool { return isNotFound(err) && !b.ID.IsZero() }
-
-// create inserts a stream or returns the active one that has its name. allowed,
-// if given, is asked of the bucket under its lock.
-func (c *Catalog) create(ctx context.Context, name stream.Name, given settings.Stream, allowed func(Bucket) bool) (s Stream, taken bool, err error) {
+// create inserts a stream or returns the active one that has its name.
+func (c *Catalog) create(ctx context.Context, name stream.Name, given settings.Stream) (s Stream, taken bool, err error) {
 	err = c.transact(ctx, "create stream", func(ctx context.Context, tx pgx.Tx) error {
 		b, err := getBucket(ctx, tx, name.Bucket, forCreating)
 		if err != nil {
 			return err
-		}
-		if allowed != nil && !allowed(b) {
-			return &ObjectError{ObjectStream, name.Stream, ErrNotFound}
 		}
 		s, taken, err = insertStream(ctx, tx, b, name, given.Resolve(b.Settings.NewStreamConfig()))
 		return err

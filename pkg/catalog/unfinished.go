@@ -62,17 +62,31 @@ func (c *Catalog) StreamApplied(ctx context.Context, s Stream) error {
 // ClaimStreams hands out up to limit streams that are being deleted, or whose
 // configuration is not in effect, and that nobody holds; it holds them. Streams
 // of a bucket that is being deleted go with it and are left out.
-func (c *Catalog) ClaimStreams(ctx context.Context, limit int, hold Hold) (claimed []Stream, err error) {
-	const claim = `
+func (c *Catalog) ClaimStreams(ctx context.Context, limit int, hold Hold) ([]Stream, error) {
+	return c.claimStreams(ctx, "claim streams", "(due.state = 'deleting' OR due.applied_version < due.config_version)", limit, hold)
+}
+
+// ClaimEmptyable hands out up to limit active streams that are to be deleted when
+// they are empty, are old enough for that, and that nobody holds; it holds them. The
+// shard's owner knows whether they are empty: then EndStream, else KeepStream.
+func (c *Catalog) ClaimEmptyable(ctx context.Context, limit int, hold Hold) ([]Stream, error) {
+	const emptyable = `due.state = 'active' AND due.delete_on_empty_seconds > 0
+		AND due.applied_version >= due.config_version
+		AND due.delete_on_empty_seconds <= EXTRACT(EPOCH FROM now() - due.created_at)`
+	return c.claimStreams(ctx, "claim streams to delete when empty", emptyable, limit, hold)
+}
+
+// claimStreams claims streams of active buckets for which a condition on due holds.
+func (c *Catalog) claimStreams(ctx context.Context, operation, condition string, limit int, hold Hold) (claimed []Stream, err error) {
+	claim := `
 		UPDATE streams s SET retry_at = now() + $2
 		FROM buckets b
 		WHERE b.id = s.bucket_id AND s.id IN (
 			SELECT due.id FROM streams due JOIN buckets home ON home.id = due.bucket_id
-			WHERE (due.state = 'deleting' OR due.applied_version < due.config_version)
-				AND due.retry_at <= now() AND home.state = 'active'
+			WHERE ` + condition + ` AND due.retry_at <= now() AND home.state = 'active'
 			ORDER BY due.retry_at LIMIT $1 FOR UPDATE OF due SKIP LOCKED)
 		RETURNING ` + streamColumns + `, b.name`
-	err = c.transact(ctx, "claim streams", func(ctx context.Context, tx pgx.Tx) error {
+	err = c.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, claim, limit, hold)
 		if err != nil {
 			return err
@@ -81,6 +95,28 @@ func (c *Catalog) ClaimStreams(ctx context.Context, limit int, hold Hold) (claim
 		return err
 	})
 	return claimed, err
+}
+
+// KeepStream has an active stream not be claimed for a while.
+func (c *Catalog) KeepStream(ctx context.Context, s Stream, pause time.Duration) error {
+	return c.transact(ctx, "keep stream", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE streams SET retry_at = now() + $2 WHERE id = $1 AND state = 'active'", [16]byte(s.ID), pause)
+		return err
+	})
+}
+
+// EndStream frees the name of a stream, active or being deleted, which the shard's
+// owner has ended.
+func (c *Catalog) EndStream(ctx context.Context, s Stream) error {
+	err := c.transact(ctx, "end stream", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM streams WHERE id = $1", [16]byte(s.ID))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	c.streamChanged(ctx, s.Name)
+	return nil
 }
 
 // BeginBucketDeletion marks an active bucket as being deleted, for good:

@@ -66,19 +66,6 @@ type Limit struct {
 	Dead bool          // nothing at all
 }
 
-// Facts are what slots of a log say that lets records go.
-type Facts struct {
-	Opened           []Opening
-	Trims            map[stream.ID]stream.SeqNum
-	Tombstones       []stream.ID
-	BucketTombstones []stream.ID
-	Forgotten        []stream.ID // tombstones dropped
-	ForgottenBuckets []stream.ID
-}
-
-// Opening says that a stream began in a bucket.
-type Opening struct{ Stream, Bucket stream.ID }
-
 // Publication is a finished job.
 type Publication struct {
 	Object segment.ChunkID // 0: the slots hold nothing to keep, there is no object

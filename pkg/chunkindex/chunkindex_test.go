@@ -20,6 +20,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.StopAfter(m)) }
 
 // index is what DB and Mem have in common. The compactor's own tests run on both, too.
 type index interface {
+	Enter(context.Context) (func(), error)
+	Exclude(context.Context) (func(), error)
+	Replace(context.Context, chunkindex.Rebuilt) error
 	Status(context.Context) (chunkindex.Status, error)
 	Halt(context.Context, string) error
 	Logs(context.Context) ([]chunkindex.Log, error)
@@ -34,6 +37,7 @@ type index interface {
 	Abandoned(context.Context, time.Duration) ([]chunkindex.Object, error)
 	Dead(context.Context, time.Duration) ([]chunkindex.Object, error)
 	Objects(context.Context, []segment.ChunkID) ([]chunkindex.Object, error)
+	Page(context.Context, segment.ChunkID, int) ([]chunkindex.Object, error)
 	Remove(context.Context, segment.ChunkID) (bool, error)
 	Forget(context.Context, segment.ChunkID) error
 	Tails(context.Context, []chunkindex.Span) ([]chunkindex.Chunk, error)
@@ -196,11 +200,6 @@ func TestIndex_LetsGoOfWhatIsTrimmedOrDeleted(t *testing.T) {
 		objectsLeft, err := i.Objects(ctx, []segment.ChunkID{id})
 		require.NoError(t, err)
 		require.Empty(t, objectsLeft)
-		require.NoError(t, i.Publish(ctx, chunkindex.Publication{Job: chunkindex.Job{Log: logA, From: 2, To: 3},
-			Facts: chunkindex.Facts{Forgotten: []stream.ID{idA}, ForgottenBuckets: []stream.ID{bucket}}}))
-		limits, err = i.Limits(ctx, []stream.ID{idA})
-		require.NoError(t, err)
-		require.Empty(t, limits)
 	})
 }
 
@@ -250,22 +249,66 @@ func TestRebuild_NewestWinsAndReplacesWhatThereWas(t *testing.T) {
 	require.Equal(t, map[stream.Incarnation]stream.Slot{logA: 6}, r.Watermarks)
 	require.EqualValues(t, 9, r.Last)
 	require.Zero(t, r.Objects[0].LiveBytes)
-	r.Gone = map[stream.Incarnation]stream.Slot{{0xb}: 5}
+	idC, bucket := stream.ID{3}, stream.ID{0xbb}
+	r.Gone = map[stream.Incarnation]stream.Slot{{0xb}: 5, {0xc}: 7}
+	r.Collected = map[stream.Incarnation]bool{{0xc}: true}
+	r.Facts = chunkindex.Facts{
+		Opened: []chunkindex.Opening{{Stream: idC, Bucket: bucket}}, BucketTombstones: []stream.ID{bucket},
+		Trims: map[stream.ID]stream.SeqNum{idA: 10}, Tombstones: []stream.ID{idB},
+	}
 
-	db := newDB(t)
-	require.NoError(t, db.Halt(t.Context(), "behind"))
-	require.NoError(t, db.Replace(t.Context(), r))
+	onBoth(t, func(t *testing.T, i index) {
+		require.NoError(t, i.Halt(t.Context(), "behind"))
+		for range 2 { // as after a crash behind the transaction
+			require.NoError(t, i.Replace(t.Context(), r))
+		}
+		status, err := i.Status(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, chunkindex.Status{Last: 9}, status)
+		id, err := i.Begin(t.Context(), chunkindex.Job{})
+		require.NoError(t, err)
+		require.EqualValues(t, 10, id)
+		page, err := i.Page(t.Context(), 1, 2)
+		require.NoError(t, err)
+		require.Equal(t, r.Objects[1:3], page)
+		found, err := i.Find(t.Context(), idA, 0, 10)
+		require.NoError(t, err)
+		require.Equal(t, r.Chunks, found)
+		logs, err := i.Logs(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []chunkindex.Log{{Log: logA, Watermark: 6}, {Log: stream.Incarnation{0xb}, Watermark: 5, Sealed: true, End: 5, Gone: true}}, logs)
+		require.NoError(t, i.Discover(t.Context(), []stream.Incarnation{{0xc}}, nil))
+		again, err := i.Logs(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, logs, again, "what was collected stays so")
+		limits, err := i.Limits(t.Context(), []stream.ID{idA, idB, idC})
+		require.NoError(t, err)
+		require.Equal(t, map[stream.ID]chunkindex.Limit{idA: {Trim: 10}, idB: {Dead: true}, idC: {Dead: true}}, limits)
+	})
+}
 
-	status, err := db.Status(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, chunkindex.Status{Last: 9}, status)
-	id, err := db.Begin(t.Context(), chunkindex.Job{})
-	require.NoError(t, err)
-	require.EqualValues(t, 10, id)
-	found, err := db.Find(t.Context(), idA, 0, 10)
-	require.NoError(t, err)
-	require.Equal(t, r.Chunks, found)
-	logs, err := db.Logs(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, []chunkindex.Log{{Log: logA, Watermark: 6}, {Log: stream.Incarnation{0xb}, Watermark: 5, Sealed: true, End: 5, Gone: true}}, logs)
+func TestExclude_KeepsRoundsOutAndAnotherRebuild(t *testing.T) {
+	onBoth(t, func(t *testing.T, i index) {
+		leave, err := i.Enter(t.Context())
+		require.NoError(t, err)
+		leaveToo, err := i.Enter(t.Context())
+		require.NoError(t, err, "rounds share")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err = i.Exclude(ctx)
+		require.Error(t, err, "not while there are rounds")
+		leave()
+		leaveToo()
+
+		release, err := i.Exclude(t.Context())
+		require.NoError(t, err)
+		_, err = i.Enter(t.Context())
+		require.ErrorIs(t, err, chunkindex.ErrRebuilding)
+		_, err = i.Exclude(t.Context())
+		require.ErrorIs(t, err, chunkindex.ErrRebuilding)
+		release()
+		leave, err = i.Enter(t.Context())
+		require.NoError(t, err)
+		leave()
+	})
 }

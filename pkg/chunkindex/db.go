@@ -7,6 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
+	"github.com/samsa-io/samsa/pkg/postgres"
 	"github.com/samsa-io/samsa/pkg/segment"
 )
 
@@ -38,16 +40,29 @@ func (d *DB) transact(caller context.Context, operation string, f func(ctx conte
 	var err error
 	for range attempts {
 		err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return f(ctx, tx) })
-		if err == nil || ctx.Err() != nil || !leftNoTrace(err) {
+		if err == nil || ctx.Err() != nil || !postgres.LeftNoTrace(err) {
 			break
 		}
 	}
 	return translate(caller, operation, err)
 }
 
-// exec runs one statement and tells how many rows it touched.
-func (d *DB) exec(ctx context.Context, operation, statement string, args ...any) (n int64, err error) {
-	err = d.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
+// change is a transaction that is a step of compacting or collecting.
+func (d *DB) change(ctx context.Context, step failpoint.Step, operation string, f func(ctx context.Context, tx pgx.Tx) error) error {
+	err := d.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
+		if err := f(ctx, tx); err != nil {
+			return err
+		}
+		failpoint.Before(step)
+		return nil
+	})
+	failpoint.After(step)
+	return err
+}
+
+// exec changes the index by one statement and tells how many rows it touched.
+func (d *DB) exec(ctx context.Context, step failpoint.Step, operation, statement string, args ...any) (n int64, err error) {
+	err = d.change(ctx, step, operation, func(ctx context.Context, tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, statement, args...)
 		n = tag.RowsAffected()
 		return err
@@ -73,7 +88,7 @@ func (d *DB) Status(ctx context.Context) (s Status, err error) {
 	var last int64
 	err = d.transact(ctx, "look at the chunk index", func(ctx context.Context, tx pgx.Tx) error {
 		const look = `SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM chunk_object_ids),
-			(SELECT behind FROM chunk_index)`
+			COALESCE((SELECT behind FROM chunk_index), '')`
 		return tx.QueryRow(ctx, look).Scan(&last, &s.Behind)
 	})
 	s.Last = segment.ChunkID(last)
@@ -83,6 +98,9 @@ func (d *DB) Status(ctx context.Context) (s Status, err error) {
 // Halt notes why the index must not be worked on until it was rebuilt. The first
 // reason stays.
 func (d *DB) Halt(ctx context.Context, reason string) error {
-	_, err := d.exec(ctx, "halt the chunk index", "UPDATE chunk_index SET behind = $1 WHERE behind = ''", reason)
-	return err
+	return d.transact(ctx, "halt the chunk index", func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO chunk_index AS i (behind) VALUES ($1)
+			ON CONFLICT (single) DO UPDATE SET behind = EXCLUDED.behind WHERE i.behind = ''`, reason)
+		return err
+	})
 }

@@ -20,6 +20,9 @@
 // object has to go, until Forget; so a crash in between leaves no orphan, and a put
 // that lands late is caught by deleting once more.
 //
+// Rounds of compactors Enter, a rebuild Excludes them: while it reads the store
+// nobody deletes or publishes.
+//
 // # Failures
 //
 // ErrLost: somebody else got there first; plan anew. ErrUnavailable: Postgres did

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
@@ -55,7 +56,7 @@ func (d *DB) Heads(ctx context.Context) (map[stream.Shard]stream.Epoch, error) {
 // Discover adds the logs that are not known yet, and with them how much of the
 // chains was looked at.
 func (d *DB) Discover(ctx context.Context, logs []stream.Incarnation, heads map[stream.Shard]stream.Epoch) error {
-	return d.transact(ctx, "add logs", func(ctx context.Context, tx pgx.Tx) error {
+	return d.change(ctx, failpoint.IndexDiscover, "add logs", func(ctx context.Context, tx pgx.Tx) error {
 		const add = "INSERT INTO compacted_logs (incarnation) SELECT DISTINCT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING"
 		if _, err := tx.Exec(ctx, add, uuids(logs)); err != nil {
 			return err
@@ -73,7 +74,7 @@ func (d *DB) Discover(ctx context.Context, logs []stream.Incarnation, heads map[
 
 // Seal notes where a log's lowest seal stands.
 func (d *DB) Seal(ctx context.Context, log stream.Incarnation, end stream.Slot) error {
-	n, err := d.exec(ctx, "note a log's end", `UPDATE compacted_logs SET sealed_end = $2,
+	n, err := d.exec(ctx, failpoint.IndexSeal, "note a log's end", `UPDATE compacted_logs SET sealed_end = $2,
 			drained_at = CASE WHEN watermark = $2 THEN COALESCE(drained_at, now()) END
 		WHERE incarnation = $1 AND COALESCE(sealed_end, $2) = $2 AND watermark <= $2`, uuidColumn(log), int64(end))
 	if err == nil && n == 0 {
@@ -85,7 +86,7 @@ func (d *DB) Seal(ctx context.Context, log stream.Incarnation, end stream.Slot) 
 // MarkGone notes that a log's slots are going to be deleted. ErrLost: it is not
 // drained, so they must not.
 func (d *DB) MarkGone(ctx context.Context, log stream.Incarnation) error {
-	n, err := d.exec(ctx, "mark a log as gone", `UPDATE compacted_logs SET gone_at = COALESCE(gone_at, now())
+	n, err := d.exec(ctx, failpoint.IndexMarkGone, "mark a log as gone", `UPDATE compacted_logs SET gone_at = COALESCE(gone_at, now())
 		WHERE incarnation = $1 AND drained_at IS NOT NULL`, uuidColumn(log))
 	if err == nil && n == 0 {
 		err = fmt.Errorf("mark a log as gone: %w", ErrLost)
@@ -95,7 +96,7 @@ func (d *DB) MarkGone(ctx context.Context, log stream.Incarnation) error {
 
 // Collected notes that a gone log's slots have been deleted.
 func (d *DB) Collected(ctx context.Context, log stream.Incarnation) error {
-	_, err := d.exec(ctx, "note a log's end", `UPDATE compacted_logs SET collected_at = COALESCE(collected_at, now())
+	_, err := d.exec(ctx, failpoint.IndexCollected, "note a log's end", `UPDATE compacted_logs SET collected_at = COALESCE(collected_at, now())
 		WHERE incarnation = $1 AND gone_at IS NOT NULL`, uuidColumn(log))
 	return err
 }

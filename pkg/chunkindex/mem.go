@@ -29,6 +29,9 @@ type Mem struct {
 	chunks  map[stream.ID][]Chunk
 	limits  map[stream.ID]*memLimit
 	buckets map[stream.ID]bool // tombstoned
+
+	rounds   int  // entered
+	excluded bool // by a rebuild
 }
 
 type memLog struct {
@@ -318,7 +321,6 @@ func (m *Mem) Publish(ctx context.Context, p Publication) error {
 	if o := m.objects[p.Object]; o != nil {
 		o.State, o.Bytes, o.LiveBytes, o.since = StateLive, bytesOf(p.Chunks), bytesOf(p.Chunks), m.now()
 	}
-	m.forget(&p.Facts)
 	return nil
 }
 
@@ -391,17 +393,6 @@ func (m *Mem) note(f *Facts) {
 		if slices.Contains(f.BucketTombstones, l.bucket) && !l.Dead {
 			l.Dead, l.dirty = true, true
 		}
-	}
-}
-
-func (m *Mem) forget(f *Facts) {
-	for _, id := range f.Forgotten {
-		if l := m.limits[id]; l != nil && l.Dead && len(m.chunks[id]) == 0 {
-			delete(m.limits, id)
-		}
-	}
-	for _, id := range f.ForgottenBuckets {
-		delete(m.buckets, id)
 	}
 }
 
@@ -545,4 +536,10 @@ func (m *Mem) Cover(ctx context.Context, spans []Span) (objects []segment.ChunkI
 // Objects is as DB's.
 func (m *Mem) Objects(ctx context.Context, ids []segment.ChunkID) ([]Object, error) {
 	return m.objectsWhere(ctx, 0, func(o *memObject) bool { return slices.Contains(ids, o.ID) })
+}
+
+// Page is as DB's.
+func (m *Mem) Page(ctx context.Context, after segment.ChunkID, limit int) ([]Object, error) {
+	out, err := m.objectsWhere(ctx, 0, func(o *memObject) bool { return o.ID > after })
+	return out[:min(limit, len(out))], err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
@@ -30,7 +31,7 @@ func (d *DB) objects(ctx context.Context, operation, where string, args ...any) 
 // Begin gives a job's object an id that was never given before. From then on the
 // object may be put.
 func (d *DB) Begin(ctx context.Context, job Job) (id segment.ChunkID, err error) {
-	err = d.transact(ctx, "begin a chunk object", func(ctx context.Context, tx pgx.Tx) error {
+	err = d.change(ctx, failpoint.IndexBegin, "begin a chunk object", func(ctx context.Context, tx pgx.Tx) error {
 		const begin = `INSERT INTO chunk_objects (id, state, log, from_slot, to_slot, sources)
 			VALUES (nextval('chunk_object_ids'), 'pending', $1, $2, $3, $4) RETURNING id`
 		var n int64
@@ -67,18 +68,23 @@ func (d *DB) Removed(ctx context.Context, age time.Duration) ([]Object, error) {
 // Remove decides that an object goes: one that is pending, or one that is live
 // without chunks. False: it is neither, any more.
 func (d *DB) Remove(ctx context.Context, id segment.ChunkID) (bool, error) {
-	n, err := d.exec(ctx, "remove a chunk object", `UPDATE chunk_objects SET state = 'removed', since = now()
+	n, err := d.exec(ctx, failpoint.IndexRemove, "remove a chunk object", `UPDATE chunk_objects SET state = 'removed', since = now()
 		WHERE id = $1 AND (state = 'pending' OR state = 'live' AND live_bytes = 0)`, int64(id))
 	return n > 0, err
 }
 
 // Forget drops the row of an object that was removed and deleted.
 func (d *DB) Forget(ctx context.Context, id segment.ChunkID) error {
-	_, err := d.exec(ctx, "forget a chunk object", "DELETE FROM chunk_objects WHERE id = $1 AND state = 'removed'", int64(id))
+	_, err := d.exec(ctx, failpoint.IndexForget, "forget a chunk object", "DELETE FROM chunk_objects WHERE id = $1 AND state = 'removed'", int64(id))
 	return err
 }
 
 // Objects is those of the objects that have rows, by id.
 func (d *DB) Objects(ctx context.Context, ids []segment.ChunkID) ([]Object, error) {
 	return d.objects(ctx, "look chunk objects up", "id = ANY($1::bigint[]) ORDER BY id", numbers(ids))
+}
+
+// Page is up to limit objects with ids above after, by id.
+func (d *DB) Page(ctx context.Context, after segment.ChunkID, limit int) ([]Object, error) {
+	return d.objects(ctx, "list chunk objects", "id > $1 ORDER BY id LIMIT $2", int64(after), limit)
 }

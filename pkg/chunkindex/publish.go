@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
@@ -14,7 +15,7 @@ import (
 // object is not pending any more, the watermark has moved, a replaced chunk is not
 // there, or one that is there overlaps a new one.
 func (d *DB) Publish(ctx context.Context, p Publication) error {
-	return d.transact(ctx, "publish chunks", func(ctx context.Context, tx pgx.Tx) error {
+	return d.change(ctx, failpoint.IndexPublish, "publish chunks", func(ctx context.Context, tx pgx.Tx) error {
 		t := publishing{ctx: ctx, tx: tx}
 		for _, step := range []func(*Publication) error{
 			t.claim, t.advance, t.note, t.lockLimits, t.replace, t.insert, t.settle,
@@ -181,26 +182,14 @@ func (t *publishing) insert(p *Publication) error {
 	return err
 }
 
-// settle turns the object live and lets go of what tombstones were dropped for.
+// settle turns the object live.
 func (t *publishing) settle(p *Publication) error {
-	if p.Object != 0 {
-		if _, err := t.exec("UPDATE chunk_objects SET state = 'live', bytes = $2, live_bytes = $2, since = now() WHERE id = $1",
-			int64(p.Object), bytesOf(p.Chunks)); err != nil {
-			return err
-		}
+	if p.Object == 0 {
+		return nil
 	}
-	if len(p.Facts.Forgotten) > 0 {
-		if _, err := t.exec(`DELETE FROM stream_limits l WHERE stream_id = ANY($1::uuid[]) AND tombstoned
-			AND NOT EXISTS (SELECT FROM chunks c WHERE c.stream_id = l.stream_id)`, uuids(p.Facts.Forgotten)); err != nil {
-			return err
-		}
-	}
-	if len(p.Facts.ForgottenBuckets) > 0 {
-		if _, err := t.exec("DELETE FROM tombstoned_buckets WHERE bucket_id = ANY($1::uuid[])", uuids(p.Facts.ForgottenBuckets)); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := t.exec("UPDATE chunk_objects SET state = 'live', bytes = $2, live_bytes = $2, since = now() WHERE id = $1",
+		int64(p.Object), bytesOf(p.Chunks))
+	return err
 }
 
 // Drop deletes the chunks that need not be kept, of up to limit streams, and tells

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,9 @@ type SessionOptions struct {
 	// MaxInflightBatches the batches (128).
 	MaxInflightBytes   int
 	MaxInflightBatches int
+	// Ephemeral lets the session take another producer id when the stream has
+	// forgotten this one among many; for ids that only this session knows.
+	Ephemeral bool
 }
 
 func (o SessionOptions) withDefaults() SessionOptions {
@@ -252,6 +256,9 @@ func (a *AppendSession) beforeNextTry(tries *attempts, err error) error {
 	if !errors.As(err, &failure) {
 		return err
 	}
+	if tries.retry.Policy != RetryNone && a.renew(failure) {
+		return tries.pause(a.ctx, failure)
+	}
 	a.mu.Lock()
 	idle := len(a.queue) == 0
 	guarded := a.opts.ProducerID != "" || a.sent == 0
@@ -268,10 +275,31 @@ func (a *AppendSession) beforeNextTry(tries *attempts, err error) error {
 	if !lostSkipped && !tries.retry.allows(failure, guarded) {
 		return failure
 	}
-	if end := tries.wait(a.ctx, failure); end != nil {
-		return because(failure, end)
+	return tries.pause(a.ctx, failure)
+}
+
+// renew takes another producer id when the stream has forgotten the session's, and
+// tells whether it did: it may if nothing that waits was ever sent on a connection
+// that broke, since then none of it is in the stream.
+func (a *AppendSession) renew(failure *Error) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	unsure := slices.ContainsFunc(a.queue, func(b *batch) bool { return b.unsure })
+	if !a.opts.Ephemeral || !errors.Is(failure, ErrProducerForgotten) || unsure {
+		return false
 	}
-	return nil
+	a.opts.ProducerID, a.nextSeq = newProducerID(), 0
+	for _, b := range a.queue {
+		b.producerSeq = a.nextSeq
+		a.nextSeq += uint64(b.count)
+	}
+	return true
+}
+
+func (a *AppendSession) producerID() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.opts.ProducerID
 }
 
 // connect sends what the queue holds over one call and takes the acks, until

@@ -334,6 +334,69 @@ func TestAppendSession_TooOldABatchIsUnknown(t *testing.T) {
 	f.requireStored(t, 100)
 }
 
+// More producers than a stream remembers take turns: each is forgotten before its
+// next record, goes on under another id, and every record is there once.
+func TestProducer_MoreThanAreRemembered(t *testing.T) {
+	f := newFixture(t)
+	const producers, rounds = 70, 3
+	var all []*client.Producer
+	for range producers {
+		all = append(all, f.stream.Producer(t.Context(), client.ProducerOptions{}))
+	}
+	first := all[0].ID()
+	for round := range rounds {
+		for i, p := range all {
+			receipt, err := p.Add(t.Context(), record(round*producers+i))
+			require.NoError(t, err)
+			require.NoError(t, p.Flush(t.Context()))
+			at, err := receipt.Wait(t.Context())
+			require.NoError(t, err)
+			require.EqualValues(t, round*producers+i, at)
+		}
+	}
+	require.NotEqual(t, first, all[0].ID())
+	for _, p := range all {
+		require.NoError(t, p.Close(t.Context()))
+	}
+	f.requireStored(t, rounds*producers)
+}
+
+// A batch that may have been appended is not sent under another id, nor is one of a
+// producer that was given its id.
+func TestProducer_IsNotRenewedWhereItCouldDouble(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts   client.ProducerOptions
+		stored int
+	}{
+		"lost ack": {client.ProducerOptions{}, 2},
+		"given id": {client.ProducerOptions{ProducerID: "p"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			p := f.stream.Producer(t.Context(), c.opts)
+			add := func(i int) error {
+				_, err := p.Add(t.Context(), record(i))
+				require.NoError(t, err)
+				return p.Flush(t.Context())
+			}
+			require.NoError(t, add(0))
+			if c.opts.ProducerID != "" {
+				f.server.ForgetProducers()
+			} else {
+				f.server.SetFaults(clienttest.Faults{AfterAppend: func(int) error {
+					f.server.ForgetProducers()
+					return clienttest.OutcomeUnknown()
+				}})
+			}
+			err := add(1)
+			require.ErrorIs(t, err, client.ErrProducerForgotten)
+			require.ErrorIs(t, err, client.ErrOutcomeUnknown)
+			require.Error(t, p.Close(t.Context()))
+			f.requireStored(t, c.stored)
+		})
+	}
+}
+
 func TestProducer_ReceiptsFlushAndOrder(t *testing.T) {
 	f := newFixture(t)
 	var acked []client.Acked

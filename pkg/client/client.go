@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 )
 
@@ -41,6 +44,7 @@ type Option func(*options)
 type options struct {
 	token       string
 	tls         *tls.Config
+	caFile      string
 	retry       Retry
 	connections int
 	userAgent   string
@@ -51,6 +55,10 @@ func WithToken(token string) Option { return func(o *options) { o.token = token 
 
 // WithTLS sets the TLS configuration of an https:// address.
 func WithTLS(config *tls.Config) Option { return func(o *options) { o.tls = config } }
+
+// WithCAFile checks the certificate of an https:// address with the CAs of a PEM file
+// instead of the system's.
+func WithCAFile(path string) Option { return func(o *options) { o.caFile = path } }
 
 // WithRetry sets when and how failed calls are made again.
 func WithRetry(retry Retry) Option { return func(o *options) { o.retry = retry } }
@@ -72,6 +80,9 @@ func New(address string, opts ...Option) (*Client, error) {
 	}
 	target, secure, err := parseAddress(address)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.trust(); err != nil {
 		return nil, err
 	}
 	c := &Client{retry: o.retry.withDefaults()}
@@ -147,6 +158,28 @@ func (o options) dial(secure bool) []grpc.DialOption {
 	return dial
 }
 
+// trust takes the CAs of caFile.
+func (o *options) trust() error {
+	if o.caFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(o.caFile)
+	if err != nil {
+		return fmt.Errorf("CA file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("CA file %s: want certificates as PEM, found none", o.caFile)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.tls != nil {
+		config = o.tls.Clone()
+	}
+	config.RootCAs = roots
+	o.tls = config
+	return nil
+}
+
 func (o options) credentials(secure bool) credentials.TransportCredentials {
 	if !secure {
 		return insecure.NewCredentials()
@@ -177,6 +210,10 @@ func (c *Client) conn() *grpc.ClientConn {
 
 func (c *Client) account() samsav1.AccountServiceClient {
 	return samsav1.NewAccountServiceClient(c.conn())
+}
+
+func (c *Client) admin() clusterv1.AdminServiceClient {
+	return clusterv1.NewAdminServiceClient(c.conn())
 }
 
 func (c *Client) bucket() samsav1.BucketServiceClient {

@@ -16,6 +16,7 @@ import (
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/client"
 	"github.com/samsa-io/samsa/pkg/client/clienttest"
+	"github.com/samsa-io/samsa/pkg/rpc"
 )
 
 func TestNew_ChecksTheAddress(t *testing.T) {
@@ -284,6 +285,26 @@ func TestRetry_ServerThatIsNotThereLeavesNoDoubt(t *testing.T) {
 	require.ErrorIs(t, err, client.ErrUnavailable)
 	require.NotErrorIs(t, err, client.ErrOutcomeUnknown)
 	require.Positive(t, told)
+}
+
+func TestRetry_WaitsAsLongAsTheServerAsks(t *testing.T) {
+	const asked = 150 * time.Millisecond
+	var delays []time.Duration
+	retry := fastRetry()
+	retry.OnRetry = func(_ error, delay time.Duration) { delays = append(delays, delay) }
+	f := newFixture(t, client.WithRetry(retry))
+	f.server.SetFaults(clienttest.Faults{BeforeAppend: func(n int) error {
+		if n > 1 {
+			return nil
+		}
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "try again later").After(asked).GRPCStatus().Err()
+	}})
+	begun := time.Now()
+	_, err := f.stream.Append(t.Context(), batchOf(0, 1))
+	require.NoError(t, err)
+	require.Len(t, delays, 1)
+	require.GreaterOrEqual(t, delays[0], asked)
+	require.GreaterOrEqual(t, time.Since(begun), asked)
 }
 
 func TestRetry_EndsWithTheContext(t *testing.T) {

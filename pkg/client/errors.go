@@ -60,7 +60,10 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrOutcomeUnknown is an append that may or may not have happened.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
-	ErrInternal       = errors.New("internal error")
+	// ErrProducerForgotten is an append by a producer that the stream may have
+	// forgotten. The call that gets it has not appended; one before it may have.
+	ErrProducerForgotten = errors.New("producer forgotten")
+	ErrInternal          = errors.New("internal error")
 )
 
 // Reasons that the server gives beside PRECONDITION_FAILED.
@@ -69,6 +72,9 @@ const (
 	reasonGap       = "producer_gap"
 	reasonDeletion  = "deletion_pending"
 )
+
+// reasonForgotten is given beside OUTCOME_UNKNOWN.
+const reasonForgotten = "producer_forgotten"
 
 func (e *Error) Error() string {
 	var b strings.Builder
@@ -104,6 +110,8 @@ func (e *Error) Is(target error) bool {
 		return e.Metadata["reason"] == reasonCondition
 	case ErrProducerGap:
 		return e.Metadata["reason"] == reasonGap
+	case ErrProducerForgotten:
+		return e.Metadata["reason"] == reasonForgotten
 	case ErrDeletionPending:
 		return e.Metadata["reason"] == reasonDeletion
 	case ErrPastTail:

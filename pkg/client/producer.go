@@ -19,8 +19,9 @@ var ErrNotPlaced = errors.New("the record is stored; its seq_num is not known")
 
 // ProducerOptions sets a Producer up. Zero values are the defaults.
 type ProducerOptions struct {
-	// ProducerID names the producer (a random UUID), ProducerSeq is how many
-	// records it has appended already.
+	// ProducerID names the producer (a UUIDv7), ProducerSeq is how many
+	// records it has appended already. Without an id the producer makes one, and
+	// takes another if the stream forgets it among many.
 	ProducerID  string
 	ProducerSeq uint64
 	// A batch is sent at MaxRecords (1000), at MaxBytes metered (1 MiB), and when
@@ -68,7 +69,9 @@ func (o ProducerOptions) withDefaults() ProducerOptions {
 	return o
 }
 
-func newProducerID() string { return uuid.NewString() }
+// newProducerID is a UUIDv7: by its time a stream can tell a new producer from one
+// that it has forgotten.
+func newProducerID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // Producer makes batches of single records and appends them in order, each
 // record once. It is safe for concurrent use.
@@ -93,12 +96,14 @@ type Producer struct {
 
 // Producer begins a producer that lasts until Close or the end of ctx.
 func (s *Stream) Producer(ctx context.Context, opts ProducerOptions) *Producer {
+	ephemeral := opts.ProducerID == ""
 	opts = opts.withDefaults()
 	p := &Producer{
 		opts: opts,
 		session: s.AppendSession(ctx, SessionOptions{
 			ProducerID: opts.ProducerID, ProducerSeq: opts.ProducerSeq,
 			MaxInflightBytes: opts.MaxInflightBytes, MaxInflightBatches: opts.MaxInflightBatches,
+			Ephemeral: ephemeral,
 		}),
 		room:    make(chan struct{}),
 		wake:    make(chan struct{}, 1),
@@ -110,7 +115,7 @@ func (s *Stream) Producer(ctx context.Context, opts ProducerOptions) *Producer {
 }
 
 // ID is the producer's id.
-func (p *Producer) ID() string { return p.opts.ProducerID }
+func (p *Producer) ID() string { return p.session.producerID() }
 
 // Receipt stands for the outcome of one record.
 type Receipt struct {

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
+
+	"github.com/samsa-io/samsa/pkg/clock"
 )
 
 // RetryPolicy says which failed calls are made again.
@@ -100,14 +102,7 @@ func (a *attempts) wait(ctx context.Context, err *Error) error {
 	if a.retry.OnRetry != nil {
 		a.retry.OnRetry(err, delay)
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, delay)
 }
 
 func (a *attempts) delay(asked time.Duration) time.Duration {
@@ -148,6 +143,14 @@ func call[Req, Resp any](
 			return resp, because(whole, err)
 		}
 	}
+}
+
+// pause is wait with an error that tells of the failure, too.
+func (a *attempts) pause(ctx context.Context, failure *Error) error {
+	if end := a.wait(ctx, failure); end != nil {
+		return because(failure, end)
+	}
+	return nil
 }
 
 // because ends a row of attempts: with the last failure, and with the context's

@@ -25,8 +25,10 @@ type Member struct {
 	Address  string `json:"address"`  // host:port, or inproc:<name> within one process
 	Zone     string `json:"zone,omitempty"`
 	// Incarnation is a stream-writer's log; empty for other roles.
-	Incarnation string    `json:"incarnation,omitempty"`
-	Started     time.Time `json:"started"`
+	Incarnation string `json:"incarnation,omitempty"`
+	// Drained: the instance takes no work that another one can take.
+	Drained bool      `json:"drained,omitempty"`
+	Started time.Time `json:"started"`
 }
 
 func (m Member) check() error {

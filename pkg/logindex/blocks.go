@@ -37,13 +37,19 @@ type Blocks struct {
 	metrics  *blockMetrics
 }
 
+// blockKey is a place and what stands there: after Postgres was put back to an
+// older backup a chunk object may get the id of one that was deleted.
 type blockKey struct {
-	log    stream.Incarnation
-	slot   stream.Slot
-	offset uint64
+	log      stream.Incarnation
+	slot     stream.Slot
+	offset   uint64
+	stream   stream.ID
+	checksum uint32
 }
 
-func (b Block) key() blockKey { return blockKey{b.Log, b.Slot, b.Offset} }
+func (b *Block) key(id stream.ID) blockKey {
+	return blockKey{b.Log, b.Slot, b.Offset, id, b.Checksum}
+}
 
 type blockMetrics struct {
 	hits, misses, gets, bytes, retries prometheus.Counter
@@ -69,7 +75,7 @@ func blockSize(b *segment.Block) int64 { return int64(b.Size()) + 384 }
 // Errors: *DamageError, those of the store, and ctx's.
 func (b *Blocks) Get(ctx context.Context, id stream.ID, blocks []Block) ([]*segment.Block, error) {
 	out := make([]*segment.Block, len(blocks))
-	if b.fromCache(blocks, out) {
+	if b.fromCache(id, blocks, out) {
 		return out, nil
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -86,21 +92,27 @@ func (b *Blocks) Get(ctx context.Context, id stream.ID, blocks []Block) ([]*segm
 // Decode checks and decodes a block whose stored bytes came along with its
 // place, and keeps it.
 func (b *Blocks) Decode(id stream.ID, at Block, stored []byte) (*segment.Block, error) {
-	if block, ok := b.cache.get(at.key()); ok {
+	if block, ok := b.cache.get(at.key(id)); ok {
 		return block, nil
 	}
 	block, err := segment.DecodeBlock(id, at.BlockRef, stored)
 	if err != nil {
 		return nil, err
 	}
-	b.cache.put(at.key(), block)
+	b.cache.put(at.key(id), block)
 	return block, nil
 }
 
-func (b *Blocks) fromCache(blocks []Block, out []*segment.Block) bool {
+// Holds tells whether a block is in memory, which it keeps it in a while longer.
+func (b *Blocks) Holds(id stream.ID, at Block) bool {
+	_, ok := b.cache.get(at.key(id))
+	return ok
+}
+
+func (b *Blocks) fromCache(id stream.ID, blocks []Block, out []*segment.Block) bool {
 	all := true
 	for i := range blocks {
-		block, ok := b.cache.get(blocks[i].key())
+		block, ok := b.cache.get(blocks[i].key(id))
 		out[i], all = block, all && ok
 		if ok {
 			b.metrics.hits.Inc()
@@ -140,7 +152,7 @@ func (b *Blocks) getRun(ctx context.Context, id stream.ID, run []Block, out []*s
 		if out[i] != nil {
 			continue
 		}
-		block, f, mine := b.cache.join(run[i].key())
+		block, f, mine := b.cache.join(run[i].key(id))
 		switch {
 		case mine:
 			claims = append(claims, claim{run[i], f, &out[i]})
@@ -187,7 +199,7 @@ func (b *Blocks) loadClaims(ctx context.Context, id stream.ID, claims []claim) e
 			err = b.loadRun(ctx, id, claims[:n])
 		}
 		for _, c := range claims[:n] {
-			b.cache.land(c.block.key(), c.f, *c.out, err)
+			b.cache.land(c.block.key(id), c.f, *c.out, err)
 		}
 		if failed == nil {
 			failed = err

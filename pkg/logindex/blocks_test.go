@@ -2,6 +2,7 @@ package logindex
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,4 +169,36 @@ func TestBlocks_ReadsChunkObjectsLikeSegments(t *testing.T) {
 
 	requireBlocks(t, want, got, err)
 	require.Equal(t, 6, got[0].Len())
+}
+
+// chunkObject puts a chunk object with one record of a stream.
+func chunkObject(t *testing.T, store objstore.Store, id segment.ChunkID, of stream.ID, body string) Block {
+	s := segment.Segment{Batches: []segment.Batch{{Stream: of, Timestamps: []uint64{1}, Payload: segment.AppendRecord(nil, nil, []byte(body))}}}
+	encoded := s.Encode()
+	ref := s.Sections()[0].Streams[0].Blocks[0]
+	block, err := segment.DecodeBlock(of, ref, encoded[ref.Offset:][:ref.Stored])
+	require.NoError(t, err)
+	w := segment.NewChunkWriter(segment.Chunks{ID: id}, 1<<10)
+	w.Add(block, 0, stream.MaxSeqNum)
+	object, about := w.Finish()
+	require.NoError(t, store.PutIfAbsent(t.Context(), segment.ChunkKey(id), object))
+	return ChunkBlock(id, about.Runs[0].Blocks[0])
+}
+
+func TestBlocks_TakesNoOtherBlockThatStoodInTheSamePlaceOnce(t *testing.T) {
+	store := objstore.NewMem()
+	blocks := NewBlocks(store, DefaultBlocksConfig(), nil)
+	old := chunkObject(t, store, 5, testID(0), "old")
+	got, err := blocks.Get(t.Context(), testID(0), []Block{old})
+	requireBlocks(t, []Block{old}, got, err)
+	require.NoError(t, store.Delete(t.Context(), segment.ChunkKey(5)))
+
+	for i, id := range []stream.ID{testID(0), testID(1)} {
+		fresh := chunkObject(t, store, 5, id, fmt.Sprint("n", i, "w"))
+		require.Equal(t, old.Offset, fresh.Offset)
+		got, err = blocks.Get(t.Context(), id, []Block{fresh})
+		requireBlocks(t, []Block{fresh}, got, err)
+		require.Equal(t, id, got[0].Stream())
+		require.NoError(t, store.Delete(t.Context(), segment.ChunkKey(5)))
+	}
 }

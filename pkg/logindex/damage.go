@@ -12,10 +12,16 @@ import (
 type DamageError struct {
 	Key    string
 	Offset uint64 // where in the object, if a block is at fault
-	Err    error
+	// Collected: the object is a slot that was deleted by the rules. Its records are
+	// in chunks, or are not kept any more.
+	Collected bool
+	Err       error
 }
 
 func (e *DamageError) Error() string {
+	if e.Collected {
+		return fmt.Sprintf("object %q has been compacted and deleted", e.Key)
+	}
 	return fmt.Sprintf("object %q is damaged at offset %d: %v; restore it from a copy", e.Key, e.Offset, e.Err)
 }
 

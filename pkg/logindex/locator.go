@@ -112,10 +112,26 @@ func (l *Locator) find(ctx context.Context, target Target, g goal, maxBytes uint
 			return nil, headErr
 		}
 		if moved == head {
-			return nil, err
+			return nil, l.explain(ctx, err)
 		}
 		head = moved
 	}
+}
+
+// explain tells a slot that was collected from one that is lost.
+func (l *Locator) explain(ctx context.Context, missing error) error {
+	var damage *DamageError
+	if !errors.As(missing, &damage) {
+		return missing
+	}
+	log, _, ok := segment.ParseLogKey(damage.Key)
+	if !ok {
+		return missing
+	}
+	if _, err := l.store.Head(ctx, segment.GoneKey(log)); err == nil {
+		return &DamageError{Key: damage.Key, Offset: damage.Offset, Collected: true, Err: damage.Err}
+	}
+	return missing
 }
 
 func (l *Locator) head(ctx context.Context, target Target) (stream.Epoch, bool, error) {
@@ -127,9 +143,12 @@ func (l *Locator) head(ctx context.Context, target Target) (stream.Epoch, bool, 
 
 // findBelow searches epoch after epoch, the newest first: the state at the start
 // of an epoch says whether the record is older. Where that state is gone the
-// epoch's footers are searched.
+// epoch's footers are searched. Where these are gone too the log has been collected,
+// and all its records are elsewhere; but what is older may still stand here, in a
+// log that nobody has sealed.
 func (l *Locator) findBelow(ctx context.Context, target Target, head stream.Epoch, g goal, maxBytes uint64) ([]Block, error) {
 	var best place // the oldest one reached so far
+	var missing error
 	for epoch := head; ; epoch-- {
 		entry, err := l.entry(ctx, target.Shard, epoch)
 		if err != nil {
@@ -140,15 +159,13 @@ func (l *Locator) findBelow(ctx context.Context, target Target, head stream.Epoc
 			return nil, err
 		}
 		if !known || !g.behind(start) {
-			part, err := l.part(ctx, target, head, entry)
-			if err != nil {
+			found, ok, err := l.seekEpoch(ctx, target, head, entry, g)
+			switch {
+			case Missing(err) && !known:
+				missing = err
+			case err != nil:
 				return nil, err
-			}
-			found, ok, err := l.seek(ctx, target, part, g)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
+			case ok:
 				best = found
 			}
 			if known || ok && g.exact(&found.blocks[0]) {
@@ -159,10 +176,21 @@ func (l *Locator) findBelow(ctx context.Context, target Target, head stream.Epoc
 			break
 		}
 	}
+	if missing != nil && (best.blocks == nil || !g.exact(&best.blocks[0])) {
+		return nil, missing
+	}
 	if best.blocks == nil {
 		return nil, nil
 	}
 	return l.collect(ctx, target, head, best, g, maxBytes), nil
+}
+
+func (l *Locator) seekEpoch(ctx context.Context, target Target, head stream.Epoch, entry segment.ChainEntry, g goal) (place, bool, error) {
+	part, err := l.part(ctx, target, head, entry)
+	if err != nil {
+		return place{}, false, err
+	}
+	return l.seek(ctx, target, part, g)
 }
 
 // entry is an entry below the head: it must exist.
@@ -225,9 +253,12 @@ func (l *Locator) seek(ctx context.Context, target Target, p part, g goal) (best
 	return best, ok, nil
 }
 
+// mostAhead is how many footers a search for a rare stream asks for at once.
+const mostAhead = 1 << 20
+
 // next finds the first slot in [from, to) that has blocks of the stream.
 func (l *Locator) next(ctx context.Context, target Target, p part, from, to stream.Slot) (place, bool, error) {
-	for ahead := uint64(1); from < to; ahead *= 2 {
+	for ahead := uint64(1); from < to; ahead = min(2*ahead, mostAhead) {
 		window, err := l.window(ctx, p, from, min(ahead, uint64(to-from)))
 		if err != nil {
 			return place{}, false, err

@@ -2,6 +2,7 @@ package logindex
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -213,6 +214,13 @@ func TestLocator_CallsAMissingSlotBelowTheEndDamage(t *testing.T) {
 	require.ErrorAs(t, err, &damage)
 	require.Equal(t, hole, damage.Key)
 	require.True(t, Missing(err))
+	require.False(t, damage.Collected)
+
+	parts := strings.Split(damage.Key, "/")
+	w.put(strings.Join([]string{parts[0], parts[1], "gone"}, "/"), segment.EncodeEnvelope(segment.KindGone, nil))
+	_, err = w.locator().Find(t.Context(), w.target(testID(0), true), 3, 1)
+	require.ErrorAs(t, err, &damage)
+	require.True(t, damage.Collected, "it went by the rules")
 }
 
 func TestLocator_ReadsAgainWhatCameDamaged(t *testing.T) {
@@ -224,4 +232,47 @@ func TestLocator_ReadsAgainWhatCameDamaged(t *testing.T) {
 
 	require.NoError(t, err)
 	require.Len(t, blocks, 1)
+}
+
+// A log whose last slots nobody has sealed keeps them, though the logs after it have
+// been collected and the states before those are gone.
+func TestFind_PassesOverCollectedLogsToOlderOnesThatStand(t *testing.T) {
+	w := newWorld(t)
+	id := testID(1)
+	w.write(1, map[stream.ID]int{id: 3})
+	for range 3 {
+		w.take(stream.NewIncarnation())
+		w.write(2, map[stream.ID]int{id: 2})
+	}
+	for _, b := range w.blocks[id][1:3] {
+		require.NoError(t, w.store.Delete(t.Context(), segment.SlotKey(b.Log, b.Slot)))
+	}
+	w.dropStates(1)
+	got, err := w.locator().Find(t.Context(), w.target(id, true), 1, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, w.blocks[id][:1], got)
+	got, err = w.locator().FindTimestamp(t.Context(), w.target(id, true), 1, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, w.blocks[id][:1], got)
+	_, err = w.locator().Find(t.Context(), w.target(id, true), 4, 1<<20)
+	require.True(t, Missing(err), "what was in a collected log is not found: %v", err)
+	got, err = w.locator().Find(t.Context(), w.target(id, true), 7, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, w.blocks[id][3:], got)
+}
+
+func TestFind_SearchesALongLogForARareStream(t *testing.T) {
+	w := newWorld(t)
+	common, rare := testID(1), testID(2)
+	for range 300 {
+		w.write(1, map[stream.ID]int{common: 1})
+	}
+	w.write(2, map[stream.ID]int{rare: 1})
+	for range window {
+		w.write(3, map[stream.ID]int{common: 1})
+	}
+	l := NewLocator(w.store, LocatorConfig{FooterCacheBytes: 1 << 20, StateCacheBytes: 1 << 20, Parallel: 1})
+	blocks, err := l.Find(t.Context(), Target{Shard: testShard, Stream: rare}, 0, 1)
+	require.NoError(t, err)
+	require.Equal(t, w.blocks[rare], blocks)
 }

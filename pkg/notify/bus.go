@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -26,6 +28,7 @@ type Options struct {
 	Log           *zap.Logger
 	Registerer    prometheus.Registerer
 	Propagator    propagation.TextMapPropagator // W3C trace context
+	Tracer        trace.TracerProvider          // none
 }
 
 func (o Options) withDefaults() Options {
@@ -44,6 +47,9 @@ func (o Options) withDefaults() Options {
 	if o.Propagator == nil {
 		o.Propagator = propagation.TraceContext{}
 	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider()
+	}
 	return o
 }
 
@@ -53,6 +59,7 @@ type Bus struct {
 	conn    *nats.Conn
 	options Options
 	metrics *metrics
+	tracer  trace.Tracer
 
 	queue       chan message
 	queuedBytes atomic.Int64
@@ -75,7 +82,8 @@ func New(conn *nats.Conn, o Options) (*Bus, error) {
 	o = o.withDefaults()
 	b := &Bus{
 		conn: conn, options: o, metrics: newMetrics(o.Registerer),
-		queue: make(chan message, o.QueueMessages), stop: make(chan struct{}),
+		tracer: o.Tracer.Tracer("github.com/samsa-io/samsa/pkg/notify"),
+		queue:  make(chan message, o.QueueMessages), stop: make(chan struct{}),
 		subscriptions: map[*Subscription]struct{}{},
 	}
 	b.wg.Go(b.send)

@@ -35,13 +35,20 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	return &metrics{
+	m := &metrics{
 		published: counter("samsa_notify_published_total", "Notifications sent, by kind.", "kind"),
 		dropped:   counter("samsa_notify_dropped_total", "Notifications not sent, by kind and reason.", "kind", "reason"),
 		received:  counter("samsa_notify_received_total", "Notifications received, by kind.", "kind"),
 		missed:    counter("samsa_notify_missed_total", "Notifications that came too fast for the subscriber, by kind.", "kind"),
 		connected: f.NewGauge(prometheus.GaugeOpts{Name: "samsa_notify_connected", Help: "Whether NATS is connected."}),
 	}
+	for _, k := range []kind{kindAppend, kindBeacon, kindCatalog} {
+		m.missed.WithLabelValues(string(k)) // shows zero until then
+		for _, why := range []reason{reasonDisconnected, reasonQueueFull, reasonTooLarge, reasonUnencodable} {
+			m.dropped.WithLabelValues(string(k), string(why))
+		}
+	}
+	return m
 }
 
 func (m *metrics) setConnected(connected bool) {

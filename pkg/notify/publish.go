@@ -5,7 +5,10 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -75,8 +78,23 @@ func withoutData(n *clusterv1.AppendNotification) *clusterv1.AppendNotification 
 	return bare
 }
 
-// publish queues a message; ctx gives it its trace context and nothing else.
+// publish queues a message; ctx gives it its trace context and nothing else. Only
+// what belongs to a recorded trace gets a span.
 func (b *Bus) publish(ctx context.Context, k kind, subject string, m proto.Message) error {
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return b.put(ctx, k, subject, m)
+	}
+	ctx, span := b.tracer.Start(ctx, "notify.publish", trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(
+		attribute.String("messaging.system", "nats"), attribute.String("messaging.destination.name", subject)))
+	defer span.End()
+	err := b.put(ctx, k, subject, m)
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	return err
+}
+
+func (b *Bus) put(ctx context.Context, k kind, subject string, m proto.Message) error {
 	payload, err := proto.Marshal(m)
 	if err != nil {
 		return b.drop(k, reasonUnencodable)

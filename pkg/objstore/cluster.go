@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/samsa-io/samsa/pkg/clock"
 )
 
 // Cluster is what all programs on one store have to agree on. It stands in the
@@ -58,7 +60,7 @@ func OpenCluster(ctx context.Context, s Store, shards uint32) (Cluster, error) {
 		if !errors.Is(err, ErrExists) && !errors.Is(err, ErrConflict) || attempt == 10 {
 			return Cluster{}, err
 		}
-		if err := sleep(ctx, 20*time.Millisecond<<min(attempt, 5)); err != nil {
+		if err := clock.Sleep(ctx, 20*time.Millisecond<<min(attempt, 5)); err != nil {
 			return Cluster{}, err
 		}
 	}
@@ -121,14 +123,3 @@ func decodeCluster(b []byte) (Cluster, error) {
 }
 
 func castagnoli(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -109,6 +109,9 @@ func parseS3URL(raw, rest string) (target, error) {
 	if bucket == "" || strings.ContainsAny(bucket, "?#@: ") {
 		return target{}, fmt.Errorf("storage.url = %q: give the bucket's name, such as s3://samsa or s3://samsa/prefix", raw)
 	}
+	if strings.HasSuffix(bucket, "--x-s3") {
+		return target{}, fmt.Errorf("storage.url = %q: %q is a directory bucket (S3 Express One Zone), which lists objects in an order of its own: give one for general purposes", raw, bucket)
+	}
 	prefix = strings.Trim(prefix, "/")
 	if prefix == "" {
 		return target{scheme: "s3", bucket: bucket}, nil

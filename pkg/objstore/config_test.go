@@ -14,7 +14,7 @@ func TestConfig_Validate(t *testing.T) {
 	for _, url := range []string{"mem://", "file:///var/lib/samsa", "s3://bucket", "s3://bucket/", "s3://bucket/a/prefix/"} {
 		require.NoError(t, objstore.Config{URL: url}.Validate(), url)
 	}
-	for _, url := range []string{"", "bucket", "http://host/bucket", "file://", "file:///", "file://folder", "file:///..", "s3://", "s3:///prefix", "s3://key:secret@bucket", "s3://b/../c"} {
+	for _, url := range []string{"", "bucket", "http://host/bucket", "file://", "file:///", "file://folder", "file:///..", "s3://", "s3:///prefix", "s3://key:secret@bucket", "s3://b/../c", "s3://samsa--use1-az4--x-s3"} {
 		err := objstore.Config{URL: url}.Validate()
 		require.ErrorContains(t, err, "storage.url = ", url)
 		_, err = objstore.Open(t.Context(), objstore.Config{URL: url})

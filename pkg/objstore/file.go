@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // File is a store in a folder: an object is a file, its key the path.
@@ -232,7 +233,7 @@ func (f *File) look(ctx context.Context, key string) (file, Info, error) {
 	if err := f.settled(key, in, info); err != nil {
 		return nil, Info{}, errors.Join(err, in.Close())
 	}
-	return in, Info{Key: key, Size: info.Size(), Modified: info.ModTime()}, nil
+	return in, Info{Key: key, Size: info.Size(), Modified: info.ModTime(), Date: time.Now()}, nil
 }
 
 // settled returns once the object is durable.

@@ -211,6 +211,42 @@ func TestFile_GroupsFsyncsOfAFolder(t *testing.T) {
 	require.Equal(t, 2, syncs, "one for the first put, one for the seven that came meanwhile")
 }
 
+// The power fails before each call that a put makes, and after the last: what was
+// answered is there, and what was not is there whole or not at all.
+func TestFile_PowerCutAtEachStepOfAPutLeavesAllOrNothing(t *testing.T) {
+	const body = "a body that can be torn"
+	steps := 0
+	for step, answered := 0, false; !answered; step++ {
+		steps = step
+		for seed := range uint64(40) {
+			model := newModelFS(seed)
+			store := openModel(t, model)
+			require.NoError(t, store.PutIfAbsent(t.Context(), "log/x/0", []byte("before")))
+			model.fuel = step
+			err := store.PutIfAbsent(t.Context(), "log/y/0", []byte(body))
+			answered = err == nil
+			model.losePower()
+
+			after := openModel(t, model)
+			requireModelBody(t, after, "log/x/0", "before")
+			object, readErr := after.Get(t.Context(), "log/y/0", Whole)
+			if answered || readErr == nil {
+				require.NoError(t, readErr, "step %d, seed %d", step, seed)
+				require.Equal(t, body, string(object.Body), "step %d, seed %d", step, seed)
+			} else {
+				require.ErrorIs(t, readErr, ErrNotFound)
+			}
+			switch again := after.PutIfAbsent(t.Context(), "log/y/0", []byte(body)); readErr {
+			case nil:
+				require.ErrorIs(t, again, ErrExists)
+			default:
+				require.NoError(t, again, "the key is still free")
+			}
+		}
+	}
+	require.Equal(t, 7, steps, "create, write, fsync, mkdir, fsync, link, fsync: cut before each; the name that is removed then is not needed")
+}
+
 // Processes die and power fails at any call; what was answered or shown stands.
 func TestFile_KeepsWhatItAnsweredThroughCrashes(t *testing.T) {
 	for seed := range uint64(300) {

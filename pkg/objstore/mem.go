@@ -119,7 +119,7 @@ func (m *Mem) lookUp(ctx context.Context, key string) (memObject, error) {
 }
 
 func (o memObject) info(key string) Info {
-	return Info{Key: key, Size: int64(len(o.body)), Modified: o.modified}
+	return Info{Key: key, Size: int64(len(o.body)), Modified: o.modified, Date: time.Now()}
 }
 
 // ready is what every call on a key checks first.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/samsa-io/samsa/pkg/clock"
 )
 
 // ProbeError says that a store breaks a promise, so that nothing that this store
@@ -99,7 +101,7 @@ func putDecided(ctx context.Context, s Store, key string, body []byte) error {
 		if !errors.Is(err, ErrConflict) || attempt == 10 {
 			return err
 		}
-		if err := sleep(ctx, 10*time.Millisecond<<min(attempt, 5)); err != nil {
+		if err := clock.Sleep(ctx, 10*time.Millisecond<<min(attempt, 5)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"time"
+
+	"github.com/samsa-io/samsa/pkg/clock"
 )
 
 // RetryPolicy says how long reads, deletes and lists go on trying.
@@ -102,14 +104,10 @@ func (r *retrying) wait(ctx context.Context, attempt int, err error) error {
 	if attempt+1 >= r.policy.Attempts || Permanent(err) || ctx.Err() != nil {
 		return errGiveUp
 	}
-	timer := time.NewTimer(r.pause(attempt))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if clock.Sleep(ctx, r.pause(attempt)) != nil {
 		return errGiveUp
 	}
+	return nil
 }
 
 // pause is random up to a bound that doubles, so that many who failed together

@@ -10,12 +10,15 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // S3 is a store in a bucket of S3 or a server like it, below a prefix.
@@ -97,7 +100,7 @@ func received(key string, r Range, out *s3.GetObjectOutput) (Object, error) {
 	if _, err := io.ReadFull(out.Body, body); err != nil {
 		return Object{}, fmt.Errorf("body of %d bytes: %w", length, err)
 	}
-	info := Info{Key: key, Size: length, Modified: aws.ToTime(out.LastModified)}
+	info := Info{Key: key, Size: length, Modified: aws.ToTime(out.LastModified), Date: dateOf(out.ResultMetadata)}
 	if out.ContentRange == nil {
 		// The whole object; a server may ignore the range it was asked for.
 		from, to := r.within(length)
@@ -138,7 +141,15 @@ func (s *S3) head(ctx context.Context, key string) (Info, error) {
 	if err != nil {
 		return Info{}, translate(ctx, err)
 	}
-	return Info{Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified)}, nil
+	return Info{
+		Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified), Date: dateOf(out.ResultMetadata),
+	}, nil
+}
+
+// dateOf is the answer's Date header.
+func dateOf(answer middleware.Metadata) time.Time {
+	date, _ := awsmiddleware.GetServerTime(answer)
+	return date
 }
 
 // Delete implements [Store].

@@ -64,7 +64,7 @@ func loadOptions(cfg S3Config) []func(*config.LoadOptions) error {
 
 func withCAFile(path string) func(*config.LoadOptions) error {
 	return func(o *config.LoadOptions) error {
-		pem, err := os.ReadFile(path)
+		pem, err := os.ReadFile(path) //nolint:gosec // storage.s3.ca_file, the operator's
 		if err != nil {
 			return fmt.Errorf("storage.s3.ca_file: %w", err)
 		}

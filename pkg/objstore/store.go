@@ -39,6 +39,9 @@ type Info struct {
 	Key      string
 	Size     int64     // of the whole object, in bytes
 	Modified time.Time // by the store's clock; coarse, no order follows from it
+	// Date is the store's clock when it answered a Get or Head, to the second;
+	// zero if it did not say, and in a List.
+	Date time.Time
 }
 
 // Object is an object, or the part of it that was asked for.

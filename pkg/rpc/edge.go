@@ -18,14 +18,17 @@ import (
 
 // edge is where a call comes in and its result goes out.
 type edge struct {
-	log *zap.Logger
+	log                    *zap.Logger
+	maxMessage, maxHeaders int
+	refusals               *refusals
 }
 
 func newEdge(c ServerConfig) *edge {
-	if c.Log == nil {
-		return &edge{log: zap.NewNop()}
+	e := &edge{log: c.Log, maxMessage: c.maxReceive(), maxHeaders: c.maxHeaders(), refusals: new(refusals)}
+	if e.log == nil {
+		e.log = zap.NewNop()
 	}
-	return &edge{log: c.Log}
+	return e
 }
 
 func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -33,15 +36,29 @@ func (e *edge) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	ctx, id := enter(ctx)
 	// Fails only once the header is sent, which it cannot be yet.
 	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDKey, id))
+	if err := e.refusals.take(req); err != nil {
+		return nil, e.leave(ctx, err, info.FullMethod, id, begun)
+	}
+	if err := e.checkHeaders(incoming(ctx)); err != nil {
+		return nil, e.leave(ctx, err, info.FullMethod, id, begun)
+	}
 	resp, err := handler(ctx, req)
-	return resp, e.leave(err, info.FullMethod, id, begun)
+	return resp, e.leave(ctx, err, info.FullMethod, id, begun)
+}
+
+func incoming(ctx context.Context) metadata.MD {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return md
 }
 
 func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	begun := time.Now()
 	ctx, id := enter(ss.Context())
-	err := handler(srv, &serverStream{ServerStream: ss, ctx: ctx, id: id})
-	return e.leave(err, info.FullMethod, id, begun)
+	err := e.checkHeaders(incoming(ctx))
+	if err == nil {
+		err = handler(srv, &serverStream{ServerStream: ss, edge: e, ctx: ctx, id: id})
+	}
+	return e.leave(ctx, err, info.FullMethod, id, begun)
 }
 
 // serverStream is a stream whose context knows the request id. The id goes into
@@ -49,12 +66,17 @@ func (e *edge) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 // which a client can tell it from one that was accepted.
 type serverStream struct {
 	grpc.ServerStream
+	edge *edge
 	ctx  context.Context
 	id   string
 	once sync.Once
 }
 
 func (s *serverStream) Context() context.Context { return s.ctx }
+
+func (s *serverStream) RecvMsg(m any) error {
+	return s.edge.received(m, s.ServerStream.RecvMsg(m))
+}
 
 func (s *serverStream) SendHeader(md metadata.MD) error {
 	s.identify()
@@ -79,7 +101,7 @@ func enter(ctx context.Context) (context.Context, string) {
 
 // leave types the error and logs it: faults of ours as errors, what a client did
 // wrong for debugging only.
-func (e *edge) leave(err error, method, id string, begun time.Time) error {
+func (e *edge) leave(ctx context.Context, err error, method, id string, begun time.Time) error {
 	if err == nil {
 		return nil
 	}
@@ -89,7 +111,7 @@ func (e *edge) leave(err error, method, id string, begun time.Time) error {
 		level = zap.ErrorLevel
 	}
 	if entry := e.log.Check(level, "call failed"); entry != nil {
-		entry.Write(zap.String("method", method), zap.String("request_id", id), zap.Stringer("code", status.Code(out)),
+		entry.Write(zap.String("method", method), CallField(ctx), zap.Stringer("code", status.Code(out)),
 			zap.Duration("duration", time.Since(begun)), zap.Error(err))
 	}
 	return out
@@ -116,7 +138,7 @@ func (e *edge) recovered(ctx context.Context, method string, err *error) {
 	if p == nil {
 		return
 	}
-	e.log.Error("handler panicked", zap.String("method", method), RequestIDField(ctx),
+	e.log.Error("handler panicked", zap.String("method", method), CallField(ctx),
 		zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
 	*err = status.Error(codes.Internal, "panic")
 }

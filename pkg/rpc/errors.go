@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 )
@@ -60,6 +62,9 @@ type Error struct {
 	Metadata map[string]string // the facts, by name
 	// GRPC overrides the code that the table gives; codes.OK: by the table.
 	GRPC codes.Code
+	// RetryAfter is how long the client is asked to wait before it tries again, as
+	// google.rpc.RetryInfo says it; 0: nothing is said.
+	RetryAfter time.Duration
 	// RequestID is filled in by the server that sends the error.
 	RequestID string
 	// Cause is for logs and errors.Is; it is never sent.
@@ -101,6 +106,12 @@ func (e *Error) Because(err error) *Error {
 	return e
 }
 
+// After asks the client to wait before it tries again, and returns e.
+func (e *Error) After(delay time.Duration) *Error {
+	e.RetryAfter = delay
+	return e
+}
+
 func (e *Error) Error() string {
 	text := e.Reason() + ": " + e.Message
 	if e.Cause != nil && !strings.Contains(e.Message, e.Cause.Error()) {
@@ -127,9 +138,13 @@ func (e *Error) GRPCCode() codes.Code {
 }
 
 // GRPCStatus is the error on the wire: the code by the one table, ErrorDetail and
-// ErrorInfo as details.
+// ErrorInfo as details, and RetryInfo if it says when to try again.
 func (e *Error) GRPCStatus() *status.Status {
-	return withDetails(status.New(e.GRPCCode(), e.Message), e.detail(), e.info())
+	st := withDetails(status.New(e.GRPCCode(), e.Message), e.detail(), e.info())
+	if e.RetryAfter > 0 {
+		st = withDetails(st, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	}
+	return st
 }
 
 func (e *Error) detail() *samsav1.ErrorDetail {
@@ -171,7 +186,23 @@ func FromError(err error) (*Error, bool) {
 	if d == nil {
 		return nil, false
 	}
-	return fromDetail(d, status.Code(err)), true
+	e = fromDetail(d, status.Code(err))
+	e.RetryAfter = RetryAfter(err)
+	return e, true
+}
+
+// RetryAfter is how long err asks to wait before the next attempt; 0: it does not.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
 }
 
 func fromDetail(d *samsav1.ErrorDetail, code codes.Code) *Error {

@@ -95,8 +95,10 @@ func (c pooledCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	whole := data.MaterializeToBuffer(c.pool)
 	defer whole.Free()
-	return protov2.Unmarshal(whole.ReadOnlyData(), m)
+	return unmarshal(whole.ReadOnlyData(), m)
 }
+
+func unmarshal(wire []byte, m protov2.Message) error { return protov2.Unmarshal(wire, m) }
 
 func (pooledCodec) Name() string { return proto.Name }
 

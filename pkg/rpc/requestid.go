@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -27,12 +29,18 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
-// RequestIDField is the log field of ctx's request id.
-func RequestIDField(ctx context.Context) zap.Field {
-	if id := RequestID(ctx); id != "" {
-		return zap.String("request_id", id)
-	}
-	return zap.Skip()
+// CallField is what a log line says of the call that ctx belongs to: request_id,
+// and trace_id if the call is traced.
+func CallField(ctx context.Context) zap.Field {
+	return zap.Inline(zapcore.ObjectMarshalerFunc(func(e zapcore.ObjectEncoder) error {
+		if id := RequestID(ctx); id != "" {
+			e.AddString("request_id", id)
+		}
+		if sc := trace.SpanContextFromContext(ctx); sc.IsSampled() {
+			e.AddString("trace_id", sc.TraceID().String())
+		}
+		return nil
+	}))
 }
 
 // requestIDFor takes the id that the caller sent, if it is sane, or makes one.

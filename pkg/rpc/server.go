@@ -23,6 +23,13 @@ const (
 	// metered, with room for headers and framing.
 	DefaultMaxReceiveBytes = 4 << 20
 
+	// DefaultMaxHeaderBytes bounds the headers of a call.
+	DefaultMaxHeaderBytes = 64 << 10
+
+	// DefaultMaxStreams bounds the calls at once on one connection. A router has all
+	// calls to an instance on one.
+	DefaultMaxStreams = 100_000
+
 	// What one stream may have under way unread, and so the memory that a slow
 	// reader of it costs. Appends come from afar, so servers leave more room.
 	serverStreamWindow = 2 << 20
@@ -34,7 +41,10 @@ const (
 
 	pingEvery   = 10 * time.Second // the least that grpc-go's clients accept
 	pingTimeout = 5 * time.Second
-	minPing     = 5 * time.Second // callers who ping more often are sent away
+	// connectionTimeout is what a client has for TLS and the first frames.
+	connectionTimeout = 20 * time.Second
+
+	minPing = 5 * time.Second // callers who ping more often are sent away
 )
 
 // ServerConfig is what a server needs; the zero value works.
@@ -43,6 +53,8 @@ type ServerConfig struct {
 	Metrics         *Metrics             // nil: none
 	Tracer          trace.TracerProvider // nil or no-op: no spans
 	MaxReceiveBytes int                  // one message; 0: DefaultMaxReceiveBytes
+	MaxHeaderBytes  int                  // of one call; 0: DefaultMaxHeaderBytes
+	MaxStreams      uint32               // calls at once on one connection; 0: DefaultMaxStreams
 }
 
 // NewServer returns a gRPC server with ServerOptions and more, which come last
@@ -61,14 +73,17 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.UnknownServiceHandler(unknownMethod),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.MaxRecvMsgSize(c.maxReceive()),
+		grpc.MaxRecvMsgSize(hardReceive * c.maxReceive()),
+		grpc.MaxHeaderListSize(uint32(hardHeaders * c.maxHeaders())),
+		grpc.MaxConcurrentStreams(c.maxStreams()),
+		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.InitialWindowSize(serverStreamWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
 		experimental.BufferPool(pool),
-		grpc.ForceServerCodecV2(newCodec(pool)),
+		grpc.ForceServerCodecV2(newIntakeCodec(pool, c.maxReceive(), edge.refusals)),
 		// Stop then leaves no handler behind.
 		grpc.WaitForHandlers(true),
 	}
@@ -83,6 +98,20 @@ func (c ServerConfig) maxReceive() int {
 		return c.MaxReceiveBytes
 	}
 	return DefaultMaxReceiveBytes
+}
+
+func (c ServerConfig) maxHeaders() int {
+	if c.MaxHeaderBytes > 0 {
+		return c.MaxHeaderBytes
+	}
+	return DefaultMaxHeaderBytes
+}
+
+func (c ServerConfig) maxStreams() uint32 {
+	if c.MaxStreams > 0 {
+		return c.MaxStreams
+	}
+	return DefaultMaxStreams
 }
 
 func unknownMethod(_ any, ss grpc.ServerStream) error {

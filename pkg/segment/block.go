@@ -129,6 +129,13 @@ type Block struct {
 	fields  [blockFields]byte
 }
 
+// DecodeBlockIn is DecodeBlock of a block in the whole of its object.
+func DecodeBlockIn(id stream.ID, ref BlockRef, object []byte) (*Block, error) {
+	from := min(ref.Offset, uint64(len(object)))
+	to := min(ref.Offset+uint64(ref.Stored), uint64(len(object)))
+	return DecodeBlock(id, ref, object[from:to])
+}
+
 // DecodeBlock checks a block's stored bytes, all lengths in it included, so that
 // reading it cannot fail. The block aliases stored unless it was compressed.
 func DecodeBlock(id stream.ID, ref BlockRef, stored []byte) (*Block, error) {

@@ -107,6 +107,16 @@ func TestBlocks_AreCutAtBatchesNear256KiB(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Writers keep objects in memory and count their lengths.
+func TestEncode_TakesAboutTheMemoryOfItsBytes(t *testing.T) {
+	for _, c := range contents() {
+		for _, streams := range []int{1, 100} {
+			object := benchSegment(streams, 4, 10, 1024, c).Encode()
+			require.LessOrEqual(t, cap(object), len(object)*3/2, "%s, %d streams", c.name, streams)
+		}
+	}
+}
+
 func TestBlocks_AreCompressedOnlyWhenItPays(t *testing.T) {
 	c := newCompressor()
 	random := make([]byte, 256<<10)

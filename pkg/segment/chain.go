@@ -17,6 +17,11 @@ type StateRef struct {
 // Key is the state object's.
 func (s StateRef) Key() string { return StateKey(s.Shard, s.Epoch, s.Slot) }
 
+// Before tells that the state is older than another one of its shard.
+func (s StateRef) Before(other StateRef) bool {
+	return s.Epoch < other.Epoch || s.Epoch == other.Epoch && s.Slot < other.Slot
+}
+
 func appendStateRef(dst []byte, s StateRef) []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.Shard))
 	dst = binary.AppendUvarint(dst, uint64(s.Epoch))

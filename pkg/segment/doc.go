@@ -111,9 +111,9 @@
 //
 //	entry:
 //	u8       kind: 1 open, 2 configure, 3 tombstone, 4 tombstone-bucket, 5 trim,
-//	         6 hand-over, 7 forget, 8 forget-bucket
-//	id       stream            of 1, 2, 3, 5, 7
-//	id       bucket            of 1, 4, 8
+//	         6 hand-over
+//	id       stream            of 1, 2, 3, 5
+//	id       bucket            of 1, 4
 //	string   bucket's name     of 1
 //	string   stream's name     of 1
 //	config                     of 1, 2
@@ -217,7 +217,8 @@
 //
 //	stream state:
 //	u8       flags: 1 bucket as before, 2 config as before, 4 fence, 8 trim,
-//	         16 producers ("before": the stream state before; at first zeros)
+//	         16 producers, 32 forgotten producers ("before": the stream state
+//	         before; at first zeros)
 //	id       stream
 //	id       bucket            unless 1
 //	string   bucket's name     unless 1
@@ -230,9 +231,16 @@
 //	string   fencing token     if 4
 //	uvarint  trim point        if 8
 //	list(producer)             if 16: least recently used first
+//	forgotten                  if 32
 //
 //	producer:
 //	string        producer
 //	list(counts)  its last batches in order, at least one; to begin with relative
 //	              to the tail, the last timestamp and the last millisecond
+//
+//	forgotten: producers that are in the list no more
+//	list(u64, uvarint)  of the last ones, oldest first: XXH64 (seed 0) of the id
+//	                    and, if it is a UUIDv7, its millisecond; else 0
+//	uvarint             the greatest millisecond of older ones
+//	u8                  1: there were older ones without; 0: none
 package segment

@@ -1,6 +1,9 @@
 package segment
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Encode makes the object. The same segment always gives the same bytes.
 func (s *Segment) Encode() []byte {
@@ -15,7 +18,16 @@ func (s *Segment) Encode() []byte {
 		}
 	}
 	footer := len(e.out)
-	return appendTrailer(appendFooter(e.out, s.States, p.sections), footer, s.Header, KindSegment)
+	return fitted(appendTrailer(appendFooter(e.out, s.States, p.sections), footer, s.Header, KindSegment))
+}
+
+// fitted is object in memory of about its size. Room is made for what is not
+// compressed, and writers keep objects for long, counting their lengths.
+func fitted(object []byte) []byte {
+	if cap(object) > len(object)+len(object)/4 {
+		return bytes.Clone(object)
+	}
+	return object
 }
 
 // estimate is about how long the object gets.

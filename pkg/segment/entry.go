@@ -17,8 +17,6 @@ const (
 	EntryTombstoneBucket EntryKind = 4 // all streams of a bucket end for good
 	EntryTrim            EntryKind = 5 // a stream's records below a position end
 	EntryHandOver        EntryKind = 6 // the owner's part ends here
-	EntryForget          EntryKind = 7 // a stream's tombstone is dropped
-	EntryForgetBucket    EntryKind = 8 // a bucket's tombstone is dropped
 )
 
 func (k EntryKind) String() string {
@@ -35,10 +33,6 @@ func (k EntryKind) String() string {
 		return "trim"
 	case EntryHandOver:
 		return "hand-over"
-	case EntryForget:
-		return "forget"
-	case EntryForgetBucket:
-		return "forget-bucket"
 	}
 	return "unknown"
 }
@@ -49,8 +43,8 @@ type Entry struct {
 	Epoch stream.Epoch
 	Kind  EntryKind
 
-	Stream        stream.ID     // Open, Configure, Tombstone, Trim, Forget
-	BucketID      stream.ID     // Open, TombstoneBucket, ForgetBucket
+	Stream        stream.ID     // Open, Configure, Tombstone, Trim
+	BucketID      stream.ID     // Open, TombstoneBucket
 	Name          stream.Name   // Open
 	Config        stream.Config // Open, Configure
 	ConfigVersion uint64        // Open, Configure
@@ -75,9 +69,9 @@ func fieldsOf(k EntryKind) (f fields, ok bool) {
 		return hasStream | hasBucket | hasName | hasConfig, true
 	case EntryConfigure:
 		return hasStream | hasConfig, true
-	case EntryTombstone, EntryForget:
+	case EntryTombstone:
 		return hasStream, true
-	case EntryTombstoneBucket, EntryForgetBucket:
+	case EntryTombstoneBucket:
 		return hasBucket, true
 	case EntryTrim:
 		return hasStream | hasTrim, true

@@ -31,7 +31,7 @@ func sampleSegment() *Segment { return sampleSegmentOf(make([]byte, 700)) }
 // sampleSegmentOf has that body in one of its records.
 func sampleSegmentOf(body []byte) *Segment {
 	s := &Segment{Header: sampled, States: []StateRef{{Shard: 3, Epoch: 1, Slot: 40}}}
-	for kind := EntryOpen; kind <= EntryForgetBucket; kind++ {
+	for kind := EntryOpen; kind <= EntryHandOver; kind++ {
 		s.Entries = append(s.Entries, Entry{
 			Shard: 3, Epoch: stream.Epoch(kind % 2), Kind: kind, Stream: idA, BucketID: bucket,
 			Name: stream.Name{Bucket: "my-bucket", Stream: "my/stream"}, Config: stream.DefaultConfig(), ConfigVersion: 2, Trim: 9,
@@ -95,6 +95,8 @@ type sealed struct {
 func sampleObjects() []object {
 	segment, zstd := sampleSegmentOf([]byte("small")), sampleSegment()
 	chain, state := sampleChainEntry(), sampleState()
+	forgotten := sampleState()
+	forgotten.Streams[1].Forgotten = Forgotten{Last: []ForgottenProducer{{stream.ProducerHash("p"), 0}, {1, 1_790_000_000_124}}, Millis: 1_790_000_000_123, Untimed: true}
 	first := chain
 	first.State = nil
 	chunks, aboutChunks := sampleChunks(sampleSegmentOf([]byte("small")))
@@ -112,6 +114,7 @@ func sampleObjects() []object {
 		}, sealed{sampled, logB}},
 		{"chain-entry", chain.Encode(), func(b []byte) (any, error) { return DecodeChainEntry(b) }, chain},
 		{"chain-entry-first", first.Encode(), func(b []byte) (any, error) { return DecodeChainEntry(b) }, first},
+		{"state-forgotten", forgotten.Encode(), func(b []byte) (any, error) { return DecodeState(b) }, forgotten},
 		{"state", state.Encode(), func(b []byte) (any, error) { return DecodeState(b) }, state},
 		{"cluster", EncodeEnvelope(KindCluster, []byte("payload")), func(b []byte) (any, error) { return DecodeEnvelope(KindCluster, b) },
 			[]byte("payload")},

@@ -25,7 +25,7 @@ func TestSections_NeedNoEncoding(t *testing.T) {
 	sections := s.Sections()
 
 	require.Len(t, sections, 4)
-	require.Len(t, sections[0].Entries, 4)
+	require.Len(t, sections[0].Entries, 3)
 	require.Nil(t, sections[0].Streams)
 	b := sections[2].Streams[1]
 	require.Equal(t, idB, b.Stream)
@@ -111,7 +111,7 @@ func TestEncode_StopsAWriterThatBreaksTheRules(t *testing.T) {
 }
 
 func TestKinds_HaveNames(t *testing.T) {
-	for kind := EntryOpen; kind <= EntryForgetBucket; kind++ {
+	for kind := EntryOpen; kind <= EntryHandOver; kind++ {
 		require.NotEqual(t, "unknown", kind.String())
 	}
 	require.Equal(t, "unknown", EntryKind(0).String())
@@ -133,6 +133,10 @@ func drawStreamState(t *rapid.T) StreamState {
 	for range rapid.IntRange(0, 3).Draw(t, "producers") {
 		s.Producers = append(s.Producers, drawProducer(t))
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "forgotten") {
+		s.Forgotten.Last = append(s.Forgotten.Last, ForgottenProducer{rapid.Uint64().Draw(t, "hash"), rapid.Uint64().Draw(t, "millis")})
+	}
+	s.Forgotten.Millis, s.Forgotten.Untimed = rapid.Uint64().Draw(t, "forgotten_millis"), rapid.Bool().Draw(t, "untimed")
 	return s
 }
 

@@ -90,7 +90,7 @@ func drawEntry(t *rapid.T) Entry {
 	return Entry{
 		Shard:  stream.Shard(rapid.Uint32Max(2).Draw(t, "shard")),
 		Epoch:  stream.Epoch(rapid.Uint64Max(2).Draw(t, "epoch")),
-		Kind:   EntryKind(rapid.Uint8Range(1, uint8(EntryForgetBucket)).Draw(t, "kind")),
+		Kind:   EntryKind(rapid.Uint8Range(1, uint8(EntryHandOver)).Draw(t, "kind")),
 		Stream: drawID().Draw(t, "stream"), BucketID: drawID().Draw(t, "bucket"), Name: drawName(t),
 		Config: drawConfig(t), ConfigVersion: rapid.Uint64().Draw(t, "version"),
 		Trim: stream.SeqNum(rapid.Uint64().Draw(t, "trim")),

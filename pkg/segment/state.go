@@ -32,7 +32,27 @@ type StreamState struct {
 	// Producers holds the last batches of each, in order, at most
 	// ProducerWindow; the least recently used producer comes first.
 	Producers [][]ProducerBatch
+	// Forgotten is about the producers that fell out of Producers.
+	Forgotten Forgotten
 }
+
+// Forgotten tells what is left of producers that are not remembered any more.
+type Forgotten struct {
+	// Last has the last ones, oldest first.
+	Last []ForgottenProducer
+	// Of those that fell out of Last: the greatest Millis, and whether there was
+	// any that has none.
+	Millis  uint64
+	Untimed bool
+}
+
+// ForgottenProducer is what is left of a producer.
+type ForgottenProducer struct {
+	Hash   uint64 // stream.ProducerHash
+	Millis uint64 // stream.ProducerTime; 0: none
+}
+
+func (f *Forgotten) isZero() bool { return len(f.Last) == 0 && f.Millis == 0 && !f.Untimed }
 
 // Ref names the object.
 func (s *State) Ref() StateRef { return StateRef{Shard: s.Shard, Epoch: s.Epoch, Slot: s.Slot} }
@@ -44,11 +64,13 @@ const (
 	stateFence
 	stateTrim
 	stateProducers
+	stateForgotten
 )
 
 const (
 	minStreamState   = 16 + 6
 	minStateProducer = 2 + 6
+	minForgotten     = 8 + 1
 )
 
 // Encode makes the object that stands under the state's key.
@@ -82,6 +104,9 @@ func (s *StreamState) flags(previous *StreamState) (f byte) {
 	if len(s.Producers) > 0 {
 		f |= stateProducers
 	}
+	if !s.Forgotten.isZero() {
+		f |= stateForgotten
+	}
 	return f
 }
 
@@ -110,7 +135,23 @@ func appendStreamState(dst []byte, s, previous *StreamState) []byte {
 	if flags&stateProducers != 0 {
 		dst = s.appendProducers(dst)
 	}
+	if flags&stateForgotten != 0 {
+		dst = appendForgotten(dst, &s.Forgotten)
+	}
 	return dst
+}
+
+func appendForgotten(dst []byte, f *Forgotten) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(f.Last)))
+	for _, p := range f.Last {
+		dst = binary.LittleEndian.AppendUint64(dst, p.Hash)
+		dst = binary.AppendUvarint(dst, p.Millis)
+	}
+	dst = binary.AppendUvarint(dst, f.Millis)
+	if f.Untimed {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
 func (s *StreamState) appendProducers(dst []byte) []byte {
@@ -196,6 +237,9 @@ func (r *reader) streamState(s, previous *StreamState) {
 	if flags&stateProducers != 0 {
 		r.stateProducers(s)
 	}
+	if flags&stateForgotten != 0 {
+		r.forgotten(&s.Forgotten)
+	}
 	if r.err == nil && s.flags(previous) != flags {
 		r.failf("flags %#x of stream %s", flags, s.ID)
 	}
@@ -216,6 +260,22 @@ func (r *reader) stateProducers(s *StreamState) {
 		}
 		s.Producers[i] = batches
 	}
+}
+
+func (r *reader) forgotten(f *Forgotten) {
+	f.Last = items[ForgottenProducer](r.count(minForgotten))
+	for i := range f.Last {
+		if b := r.take(8); len(b) == 8 {
+			f.Last[i].Hash = binary.LittleEndian.Uint64(b)
+		}
+		f.Last[i].Millis = r.uvarint()
+	}
+	f.Millis = r.uvarint()
+	untimed := r.byte()
+	if untimed > 1 {
+		r.failf("forgotten producers: %d where 0 or 1 is due", untimed)
+	}
+	f.Untimed = untimed == 1
 }
 
 func (r *reader) ids() []stream.ID {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
@@ -107,9 +108,9 @@ func (p *platform) outside(files mtls.Files, log *zap.Logger) (*tls.Config, erro
 }
 
 // newBus carries the hints of this cluster alone, also on a NATS that others use.
-func newBus(lc fx.Lifecycle, conn *nats.Conn, cluster objstore.Cluster, reg prometheus.Registerer, log *zap.Logger) (*notify.Bus, error) {
+func newBus(lc fx.Lifecycle, conn *nats.Conn, cluster objstore.Cluster, reg prometheus.Registerer, tracer trace.TracerProvider, log *zap.Logger) (*notify.Bus, error) {
 	bus, err := notify.New(conn, notify.Options{
-		Cluster: cluster.ID.String(), Log: log.Named("notify"), Registerer: reg, Propagator: rpc.Propagator(),
+		Cluster: cluster.ID.String(), Log: log.Named("notify"), Registerer: reg, Propagator: rpc.Propagator(), Tracer: tracer,
 	})
 	if err != nil {
 		return nil, err

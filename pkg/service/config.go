@@ -72,6 +72,7 @@ type Server struct {
 	HeartbeatIntervalSecs int      `koanf:"heartbeat_interval_secs" about:"seconds between signs of life to etcd"`
 	LeaseTTLSecs          int      `koanf:"lease_ttl_secs" about:"seconds without one after which an instance is dropped"`
 	MaxReceiveBytes       int      `koanf:"max_receive_bytes" about:"largest message taken, in bytes"`
+	MaxHeaderBytes        int      `koanf:"max_header_bytes" about:"largest headers of one call, in bytes; each counts 32 more than its name and value"`
 	DrainDelayMS          int      `koanf:"drain_delay_ms" about:"milliseconds between leaving discovery and refusing work"`
 	DrainTimeoutMS        int      `koanf:"drain_timeout_ms" about:"milliseconds that calls under way may take to end when the program stops"`
 }
@@ -81,7 +82,7 @@ func defaultServer() Server {
 		Address: "127.0.0.1", Port: 50052, HTTPPort: 8080,
 		EtcdEndpoints: []string{"http://localhost:2379"}, EtcdPrefix: "/samsa",
 		HeartbeatIntervalSecs: 2, LeaseTTLSecs: 6,
-		MaxReceiveBytes: 4 << 20, DrainDelayMS: 200, DrainTimeoutMS: 10_000,
+		MaxReceiveBytes: 4 << 20, MaxHeaderBytes: 64 << 10, DrainDelayMS: 200, DrainTimeoutMS: 10_000,
 	}
 }
 
@@ -144,7 +145,9 @@ type Storage struct {
 	PutTimeoutMS         int    `koanf:"put_timeout_ms" about:"milliseconds after which a put is tried again"`
 	MaxInflightBytes     int64  `koanf:"max_inflight_bytes" about:"bytes of records that wait for the store before appends are refused"`
 	RecentBytes          int64  `koanf:"recent_bytes" about:"bytes of recent records that a writer keeps in memory for readers"`
-	CleanupIntervalSecs  int    `koanf:"cleanup_interval_secs" about:"seconds between looks for objects that are not needed any more"`
+	RollIntervalSecs     int    `koanf:"roll_interval_secs" about:"seconds after which a writer begins another log, so that the old one's storage can be freed"`
+	RollBytes            int64  `koanf:"roll_bytes" about:"bytes in its log after which a writer begins another one sooner"`
+	CleanupIntervalSecs  int    `koanf:"cleanup_interval_secs" about:"seconds between looks for records that have expired, and for objects that are not needed any more"`
 	CleanupGraceSecs     int    `koanf:"cleanup_grace_period_secs" about:"seconds for which such objects are kept, for readers that still use them"`
 }
 
@@ -153,7 +156,7 @@ func defaultStorage() Storage {
 		Config: objstore.Default(), ShardCount: 64,
 		BatchMaxBytes: 4 << 20, BatchFlushIntervalMS: 50, Window: 8,
 		PutTimeoutMS: 3000, MaxInflightBytes: 256 << 20, RecentBytes: 256 << 20,
-		CleanupIntervalSecs: 60, CleanupGraceSecs: 300,
+		RollIntervalSecs: 3600, RollBytes: 32 << 30, CleanupIntervalSecs: 60, CleanupGraceSecs: 300,
 	}
 }
 
@@ -165,6 +168,11 @@ func (s *Storage) BatchFlushInterval() time.Duration {
 // PutTimeout is how long one put may take.
 func (s *Storage) PutTimeout() time.Duration {
 	return time.Duration(s.PutTimeoutMS) * time.Millisecond
+}
+
+// RollInterval is the time between two logs of a writer.
+func (s *Storage) RollInterval() time.Duration {
+	return time.Duration(s.RollIntervalSecs) * time.Second
 }
 
 // CleanupInterval is the time between looks for what is not needed any more.

@@ -157,7 +157,7 @@ func (h *Host) newServer(e Endpoint, hs *health.Server) (*grpc.Server, error) {
 		return nil, err
 	}
 	server := rpc.NewServer(rpc.ServerConfig{
-		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes,
+		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes, MaxHeaderBytes: h.config.MaxHeaderBytes,
 	}, append(options, e.Options...)...)
 	healthv1.RegisterHealthServer(server, hs)
 	hs.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
@@ -187,7 +187,12 @@ func (r *Running) Address() string { return r.address }
 
 // SetIncarnation tells others that a stream-writer has begun another log.
 func (r *Running) SetIncarnation(incarnation string) error {
-	return r.listing.setIncarnation(incarnation)
+	return r.listing.change(func(m *discovery.Member) { m.Incarnation = incarnation })
+}
+
+// SetDrained tells others whether a stream-writer takes shards.
+func (r *Running) SetDrained(drained bool) error {
+	return r.listing.change(func(m *discovery.Member) { m.Drained = drained })
 }
 
 func (r *Running) member() discovery.Member {

@@ -38,6 +38,7 @@ func (l *listing) begin(ctx context.Context, a announcer, m discovery.Member, lo
 	if l.member.Incarnation != "" {
 		m.Incarnation = l.member.Incarnation
 	}
+	m.Drained = l.member.Drained
 	l.member = m
 	l.mu.Unlock()
 	go l.register(run, a, m)
@@ -60,7 +61,7 @@ func (l *listing) register(ctx context.Context, a announcer, m discovery.Member)
 	defer l.mu.Unlock()
 	l.registration = registration
 	if l.member != m {
-		// It differs in its incarnation alone, so it is as good as m was.
+		// Its address and its name are m's, so it is as good as m was.
 		_ = registration.Update(l.member)
 	}
 }
@@ -78,11 +79,11 @@ func (l *listing) err() error {
 	return l.registration.Err()
 }
 
-// setIncarnation tells others of a stream-writer's new log.
-func (l *listing) setIncarnation(incarnation string) error {
+// change tells others what is new of a stream-writer.
+func (l *listing) change(what func(*discovery.Member)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.member.Incarnation = incarnation
+	what(&l.member)
 	if l.registration == nil {
 		return nil
 	}

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"time"
 )
 
 // loop is a goroutine that runs from start to stop, which waits for it.
@@ -26,14 +25,4 @@ func (l *loop) start() {
 func (l *loop) stop() {
 	l.cancel()
 	<-l.done
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -142,7 +142,8 @@ func (p *platform) admin(lc fx.Lifecycle, metrics prometheus.Gatherer, health *t
 }
 
 // announce logs what runs, with every value that is not a default.
-func (p *platform) announce(log *zap.Logger, _ *telemetry.Admin) {
+func (p *platform) announce(log *zap.Logger, _ *telemetry.Admin, health *telemetry.Health, reg prometheus.Registerer) {
+	reg.MustRegister(telemetry.NewHealthCollector(health))
 	fields := []zap.Field{zap.String("version", Version()), zap.String("instance", p.config.Server.Instance())}
 	if p.loaded != nil {
 		fields = append(fields, zap.String("config_file", p.loaded.File()))
@@ -184,11 +185,16 @@ func (p *platform) discovery(lc fx.Lifecycle, client *clientv3.Client, health *t
 	return registry
 }
 
+// version is set by the linker, in images.
+var version string
+
 // Version is the version that the program was built as.
 func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+	if version != "" {
+		return version
 	}
-	return info.Main.Version
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }

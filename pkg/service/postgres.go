@@ -12,11 +12,13 @@ import (
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/clock"
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/telemetry"
@@ -54,21 +56,32 @@ func (d *Database) DSN() string {
 	return u.String()
 }
 
-// postgres is a pool that connects when it is first used, so that a program
-// starts without its database.
-func (p *platform) postgres(lc fx.Lifecycle, tracer trace.TracerProvider, health *telemetry.Health, log *zap.Logger) (*pgxpool.Pool, error) {
-	c, err := pgxpool.ParseConfig(p.config.Database.DSN())
+func (d *Database) pool() (*pgxpool.Config, error) {
+	c, err := pgxpool.ParseConfig(d.DSN())
 	if err != nil {
 		return nil, fmt.Errorf("section [database]: %w", err)
 	}
-	c.MaxConns = int32(p.config.Database.MaxConnections)
+	c.MaxConns = int32(d.MaxConnections)
 	c.ConnConfig.ConnectTimeout = connectTimeout
+	return c, nil
+}
+
+// postgres is a pool that connects when it is first used, so that a program
+// starts without its database.
+func (p *platform) postgres(lc fx.Lifecycle, reg prometheus.Registerer, tracer trace.TracerProvider, health *telemetry.Health, log *zap.Logger) (*pgxpool.Pool, error) {
+	c, err := p.config.Database.pool()
+	if err != nil {
+		return nil, err
+	}
 	if p.config.Observability.EnableOtelTracing {
 		c.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracer))
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), c)
 	if err != nil {
 		return nil, fmt.Errorf("section [database]: %w", err)
+	}
+	if err := reg.Register(newPoolMetrics(pool)); err != nil {
+		return nil, err
 	}
 	watch := newLoop(func(ctx context.Context) {
 		watchDatabase(ctx, pool, health.Component("postgres"), log.Named("postgres"))
@@ -97,7 +110,7 @@ func watchDatabase(ctx context.Context, pool *pgxpool.Pool, c *telemetry.Compone
 				log.Info("Postgres answers again")
 			}
 		}
-		pause(ctx, databaseBeat)
+		_ = clock.Sleep(ctx, databaseBeat)
 	}
 }
 
@@ -217,7 +230,7 @@ func (m *Migration) run(ctx context.Context) {
 			m.component.Degraded(err.Error())
 			m.log.Warn("cannot bring the catalog up to date; trying again", zap.Error(err))
 		}
-		pause(ctx, databaseRetry)
+		_ = clock.Sleep(ctx, databaseRetry)
 	}
 }
 

@@ -210,7 +210,7 @@ func (s *Security) serverOptions(e Endpoint) ([]grpc.ServerOption, error) {
 		return nil, err
 	}
 	if e.Front {
-		return append(options, grpc.ChainStreamInterceptor(s.guard.Front)), nil
+		return append(options, grpc.ChainStreamInterceptor(s.guard.Front), grpc.ChainUnaryInterceptor(s.guard.FrontUnary)), nil
 	}
 	return append(options, s.guard.ServerOptions()...), nil
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/objstore"
 )
 
@@ -45,7 +46,7 @@ func (p *platform) store(in storeIn) (objstore.Store, error) {
 	if p.config.Observability.EnableOtelTracing {
 		store = objstore.WithTracing(store, in.Tracer)
 	}
-	return objstore.WithRetry(store, objstore.DefaultRetryPolicy()), nil
+	return failpoint.Store(objstore.WithRetry(store, objstore.DefaultRetryPolicy())), nil
 }
 
 func openStore(ctx context.Context, c objstore.Config, fatal func(error)) (objstore.Store, error) {

@@ -70,6 +70,7 @@ func (s *Server) Validate() []config.Problem {
 			"give three times the heartbeat interval, so that one lost heartbeat does no harm")
 	}
 	c.within("max_receive_bytes", int64(s.MaxReceiveBytes), 2<<20, 1<<30)
+	c.within("max_header_bytes", int64(s.MaxHeaderBytes), 4<<10, 1<<20)
 	c.within("drain_delay_ms", int64(s.DrainDelayMS), 0, 10_000)
 	c.within("drain_timeout_ms", int64(s.DrainTimeoutMS), 1, 15_000)
 	return c.problems
@@ -90,6 +91,8 @@ func (s *Storage) Validate() []config.Problem {
 	c.within("put_timeout_ms", int64(s.PutTimeoutMS), 100, 60_000)
 	c.within("max_inflight_bytes", s.MaxInflightBytes, int64(s.BatchMaxBytes), math.MaxInt64)
 	c.within("recent_bytes", s.RecentBytes, 0, math.MaxInt64)
+	c.within("roll_interval_secs", int64(s.RollIntervalSecs), 1, 30*86_400)
+	c.within("roll_bytes", s.RollBytes, 1<<20, math.MaxInt64)
 	c.within("cleanup_interval_secs", int64(s.CleanupIntervalSecs), 1, 86_400)
 	c.within("cleanup_grace_period_secs", int64(s.CleanupGraceSecs), 0, 365*86_400)
 	return c.problems

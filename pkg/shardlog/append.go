@@ -26,6 +26,10 @@ func (w *Writer) append(a *Append) {
 }
 
 func (s *shard) admit(l *live, a *Append) {
+	if a.Session.elsewhere(s.w) {
+		s.w.refuse(a, s.w.notOwner(s.id))
+		return
+	}
 	if a.ProducerID != "" {
 		known, err := s.seen(l, a)
 		if err != nil {
@@ -124,7 +128,8 @@ func (s *shard) accept(l *live, a *Append, timestamps []uint64, arrival uint64) 
 
 	ack := ackOf(&b)
 	tag, session := a.Tag, a.Session
-	group := s.w.log.addBatch(b, s.w.linger(l.Config), func(err error) {
+	session.enter(s.w)
+	group := s.w.log.addBatch(b, a.Trace, s.w.linger(l.Config), func(err error) {
 		s.release(l)
 		s.w.settleAppend(tag, session, ack, err)
 	})
@@ -190,7 +195,7 @@ func notAppended(lost error) error {
 
 // seen tells whether the stream holds the producer's batch already, or has it on
 // its way; then the append is answered as the first one was. The error says what
-// is wrong with its producer_seq.
+// is wrong with the producer.
 func (s *shard) seen(l *live, a *Append) (bool, error) {
 	durable := s.producer(l, a.ProducerID)
 	expected := uint64(0)
@@ -212,16 +217,31 @@ func (s *shard) seen(l *live, a *Append) (bool, error) {
 			return true, nil
 		}
 	}
+	if !known {
+		if err := s.isNew(l, a.ProducerID); err != nil {
+			return false, err
+		}
+	}
 	switch {
 	case a.ProducerSeq == expected:
 		return false, nil
-	case a.ProducerSeq > expected && (known || len(s.producersOf(l)) < producersKept):
+	case a.ProducerSeq > expected || s.cutsAnew(l, a, durable):
 		return false, &ProducerGapError{Expected: expected}
-	case a.ProducerSeq < expected && s.cutsAnew(l, a, durable):
-		return false, &ProducerGapError{Expected: expected}
-	default: // too old, or of a producer that may have been forgotten
-		return false, ErrOutcomeUnknown
+	default:
+		return false, ErrProducerForgotten
 	}
+}
+
+// isNew refuses a producer that the stream does not remember, unless it is certain
+// that it was never here.
+func (s *shard) isNew(l *live, id string) error {
+	if millis, _ := stream.ProducerTime(id); millis > uint64(s.w.now.UnixMilli())+futureProducer {
+		return ErrProducerTime
+	}
+	if st := s.durable.streams[l.ID]; st != nil && mayHave(&st.Forgotten, id) {
+		return ErrProducerForgotten
+	}
+	return nil
 }
 
 // cutsAnew tells whether the append begins inside what the stream remembers of
@@ -237,6 +257,7 @@ func (s *shard) cutsAnew(l *live, a *Append, durable []segment.ProducerBatch) bo
 // repeat answers a when the batch that is on its way has landed.
 func (s *shard) repeat(id stream.ID, b flyingBatch, a *Append) {
 	tag, session := a.Tag, a.Session
+	session.enter(s.w)
 	b.group.then = append(b.group.then, func(err error) {
 		s.w.settleAppend(tag, session, ackAgain(id, b.ProducerBatch), err)
 	})
@@ -245,6 +266,7 @@ func (s *shard) repeat(id stream.ID, b flyingBatch, a *Append) {
 // settleAppend answers an append that was accepted. A session outlives this
 // incarnation: what it sends to the next one fails too.
 func (w *Writer) settleAppend(tag any, session *Session, ack Ack, err error) {
+	session.leave()
 	if err != nil {
 		session.fail()
 	}

@@ -33,14 +33,16 @@ func (w *Writer) inspect(q Inspect) {
 func (s *shard) show(q Inspect, id stream.ID) {
 	switch st := s.durable.streams[id]; {
 	case s.status != owned:
-		s.w.fail(q.Tag, s.w.notOwner(s.id))
+		s.w.refuse(q, s.w.notOwner(s.id))
 	case st != nil:
 		s.w.do(Reply{Tag: q.Tag, View: s.view(st)})
 	case s.dead(id, stream.ID{}): // deleted while the proof was made
 		s.w.fail(q.Tag, ErrDeleting)
 	case s.live[q.Name] != nil && s.live[q.Name].ID == id: // nothing of it is durable yet
 		l := s.live[q.Name]
-		s.w.do(Reply{Tag: q.Tag, View: s.view(&segment.StreamState{ID: id, Config: l.Config})})
+		s.w.do(Reply{Tag: q.Tag, View: s.view(&segment.StreamState{
+			ID: id, Name: l.Name, Config: l.Config, ConfigVersion: l.ConfigVersion,
+		})})
 	default: // empty, and forgotten when the shard was taken back meanwhile
 		s.w.inspect(q)
 	}
@@ -48,7 +50,8 @@ func (s *shard) show(q Inspect, id stream.ID) {
 
 func (s *shard) view(st *segment.StreamState) View {
 	return View{
-		ID: st.ID, Shard: s.id, Epoch: s.entry.Epoch, Log: s.entry.Owner, Config: st.Config,
+		ID: st.ID, Name: st.Name, Shard: s.id, Epoch: s.entry.Epoch, Log: s.entry.Owner,
+		Config: st.Config, ConfigVersion: st.ConfigVersion,
 		Trim: st.Trim, Tail: st.Tail, LastTime: st.LastTimestamp, LastIDMillis: st.LastIDMillis,
 	}
 }
@@ -98,6 +101,10 @@ func (w *Writer) trim(t Trim) {
 		return
 	}
 	l := s.find(t.Name)
+	if l != nil && l.ID == t.ID && t.ConfigVersion != 0 && t.ConfigVersion != l.ConfigVersion {
+		w.fail(t.Tag, ErrReconfigured)
+		return
+	}
 	if l == nil || l.ID != t.ID || t.Trim <= l.Trim {
 		// Records are deleted on the strength of this answer: what it says must be
 		// durable, and this writer still be the one to say it.
@@ -117,11 +124,14 @@ func (w *Writer) tombstone(t Tombstone) {
 	if s == nil {
 		return
 	}
-	s.catalogVersion++
 	if s.dead(t.ID, stream.ID{}) {
 		w.log.proofs.prove(w.done(t.Tag))
 		return
 	}
+	if t.IfEmpty && !s.expendable(t) {
+		return
+	}
+	s.catalogVersion++
 	s.buried[t.ID] = struct{}{}
 	if l := s.live[t.Name]; l != nil && l.ID == t.ID && l.pending == 0 {
 		delete(s.live, t.Name)
@@ -132,6 +142,29 @@ func (w *Writer) tombstone(t Tombstone) {
 		delete(s.buried, t.ID)
 		w.do(Reply{Tag: t.Tag, Err: err})
 	})
+}
+
+// expendable tells whether a stream may end for being empty. Otherwise the request is
+// dealt with, or waits for the catalog: a stream that the log does not know has the
+// configuration that its row has now. What was accepted counts, so no append that is
+// acknowledged is lost; and of those that come later none is accepted.
+func (s *shard) expendable(t Tombstone) bool {
+	l := s.resolve(t.Name, ForInspection, t)
+	if l == nil {
+		return false
+	}
+	minAge := min(l.Config.DeleteOnEmptySeconds, 1<<53) * 1000
+	switch due := l.LastIDMillis + minAge; {
+	case l.ID != t.ID || minAge == 0:
+		s.w.fail(t.Tag, &KeptError{})
+	case l.LastIDMillis > 0 && due > t.Now:
+		s.w.fail(t.Tag, &KeptError{Millis: due - t.Now})
+	case l.pending > 0 || l.Tail > l.Trim:
+		s.w.fail(t.Tag, &KeptError{})
+	default:
+		return true
+	}
+	return false
 }
 
 // tombstoneBucket ends every stream that the bucket has, or may yet have, in one

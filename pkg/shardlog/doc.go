@@ -4,9 +4,9 @@
 // goroutine, clock or I/O inside. The stream-writer runs it; the simulation in
 // this package's tests drives it through every fault it can think of.
 //
-//	w := shardlog.New(config)
+//	n := shardlog.NewNode(config)
 //	for e := range events {
-//		for _, a := range w.Step(now, e) {
+//		for _, a := range n.Step(now, e) {
 //			… do a; what it brings comes back as a later event
 //		}
 //	}
@@ -60,12 +60,32 @@
 // object stands before the entry that names it; and nothing is served before the
 // entry is known to be this incarnation's.
 //
+// # Rolling
+//
+// Slots of an unsealed log are never deleted, so a writer that lives long begins a
+// new incarnation now and then (node.go): shard by shard it takes over from itself,
+// and requests for the shard under way wait in the new incarnation, which keeps
+// their order. An append of a session is not accepted while earlier ones of it are
+// on their way into another log: they may yet fail. When all shards are handed over
+// the old incarnation seals its own log (retire.go), as one does whose process stops.
+//
 // # State
 //
 // A shard's durable state (replica.go) changes only by applying the sections of
 // durable segments, on the owner as in a takeover: replaying is the same code as
 // living through it. What was accepted but is not durable yet lies over it, and
 // conditions are checked against that; whatever is answered is durable.
+//
+// # Deleting what is empty
+//
+// A tombstone can depend on the stream being empty (Tombstone.IfEmpty). The owner
+// decides, with everything it has accepted: so it either sees an append, and keeps
+// the stream, or the append comes later and is refused.
+//
+// # Producers
+//
+// A producer's batch is appended at most once, however late it is sent again. What a
+// stream remembers for that is bounded; producer.go has the rule for the rest.
 //
 // # Proof of the tail
 //

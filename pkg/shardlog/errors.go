@@ -13,6 +13,13 @@ import (
 var (
 	// ErrOutcomeUnknown: the batch may or may not have been appended.
 	ErrOutcomeUnknown = errors.New("it is not known whether the batch was appended")
+	// ErrProducerForgotten: what the stream remembers of its producers does not
+	// reach back to this batch, so nobody can tell whether it was appended.
+	ErrProducerForgotten = fmt.Errorf("%w: the stream remembers the last %d batches of the last %d producers only; "+
+		"read the stream to see, or go on as a new producer: take a new UUIDv7 for a producer_id",
+		ErrOutcomeUnknown, producerBatchesKept, producersKept)
+	// ErrProducerTime: the producer's id is a UUIDv7 from the future.
+	ErrProducerTime = errors.New("the producer_id is a UUIDv7 that lies more than a day in the future: set the client's clock")
 	// ErrDeleting: the stream or its bucket is being deleted.
 	ErrDeleting = errors.New("deletion pending")
 	// ErrTimestampRequired: a record lacks the timestamp that its stream demands.
@@ -23,11 +30,22 @@ var (
 	ErrSessionFailed = errors.New("an earlier append of this session failed")
 	// ErrForeignSeqID: the seq_id to match belongs to another stream.
 	ErrForeignSeqID = errors.New("match_seq_id is an id of another stream")
+	// ErrReconfigured: a trim was asked for by a configuration that the stream has
+	// no more.
+	ErrReconfigured = errors.New("the stream's configuration has changed meanwhile")
 	// ErrDied: this incarnation ended before the request took effect.
 	ErrDied = errors.New("this writer lost its log and starts anew")
 	// ErrDamaged: an object that must stand is missing or broken.
 	ErrDamaged = errors.New("the log is damaged")
 )
+
+// KeptError says that a stream is not to be deleted for being empty.
+type KeptError struct {
+	// Millis is for how long at least it can't be otherwise; 0: nobody can tell.
+	Millis uint64
+}
+
+func (e *KeptError) Error() string { return "the stream is not empty, or not for long enough" }
 
 // NotOwnerError says that this writer does not own the shard.
 type NotOwnerError struct {

@@ -1,6 +1,8 @@
 package shardlog
 
 import (
+	"time"
+
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
@@ -41,6 +43,10 @@ type Put struct {
 	Op   OpID
 	Key  string
 	Body func() []byte
+	// Segment is what Body encodes if Key is a slot of this incarnation's log; nil
+	// otherwise. Traces are those of its appends.
+	Segment *segment.Segment
+	Traces  []any
 }
 
 // Get asks for an object, or for its last Suffix bytes if that is positive.
@@ -88,8 +94,9 @@ type Reply struct {
 	Err  error
 	Ack  Ack                // to an Append
 	View View               // to an Inspect
+	Page Page               // to a Survey
 	Head segment.ChainEntry // to a Take
-	End  stream.Slot        // to a HandOver
+	End  stream.Slot        // to a HandOver or a Seal
 }
 
 // Durable says that a slot is this incarnation's data, and every lower one too.
@@ -106,6 +113,30 @@ type Owned struct {
 	Entry     segment.ChainEntry
 	Streams   int
 	Recovered []Recovered
+	Takeover  Takeover
+}
+
+// Takeover says how a shard came to its owner.
+type Takeover struct {
+	From Origin
+	// Took is the time since somebody asked for the shard; Replay is the part of it
+	// from knowing where the part before ends to having its state written.
+	Took, Replay time.Duration
+}
+
+// Origin says whose the shard was.
+type Origin uint8
+
+// The origins.
+const (
+	FromNobody Origin = iota // the first owner
+	FromLiving               // handed over
+	FromSealed               // of an owner that was gone
+	FromSelf                 // taken back
+)
+
+func (o Origin) String() string {
+	return [...]string{"nobody", "living", "sealed", "self"}[o]
 }
 
 // Recovered is a part of an older log that a takeover read.
@@ -126,9 +157,12 @@ type SealedLog struct {
 	Log stream.Incarnation
 }
 
-// Died says that this incarnation has ended; every request has been answered.
+// Died says that an incarnation has ended; every request to it has been answered.
 type Died struct {
+	Log stream.Incarnation
 	Err error
+	// Retired: it had handed everything over and ended by itself.
+	Retired bool
 }
 
 func (Put) action()       {}
@@ -245,6 +279,10 @@ type Tombstone struct {
 	Tag  any
 	Name stream.Name
 	ID   stream.ID
+	// IfEmpty: only if it holds no record, and was not appended to for as long as
+	// its configuration says, at the millisecond Now; else *KeptError.
+	IfEmpty bool
+	Now     uint64
 }
 
 // TombstoneBucket ends the streams of a bucket in one shard.
@@ -260,6 +298,34 @@ type Trim struct {
 	Name stream.Name
 	ID   stream.ID
 	Trim stream.SeqNum
+	// ConfigVersion is the configuration that asks for it: if the stream has got
+	// another one since, the trim is refused with ErrReconfigured. 0: whatever it is.
+	ConfigVersion uint64
+}
+
+// Survey asks for some of the streams of a shard that have a retention and records,
+// as far as they are durable. It looks at so many streams at most, whether or not
+// they are such; a stream that is there throughout is in one of the pages.
+type Survey struct {
+	Tag   any
+	Shard stream.Shard
+	From  int // 0, or Next of the page before
+	Limit int // at least 1
+}
+
+// Seal asks to end another incarnation's log, dead or alive, by the rules in seal.go.
+// The reply says where it ends, or ErrDamaged.
+type Seal struct {
+	Tag    any
+	Log    stream.Incarnation
+	Window uint32 // of that log
+}
+
+// Page is a part of a shard's streams.
+type Page struct {
+	Streams []View
+	Durable stream.Slot // every slot of the owner's log below it is
+	Next    int         // 0: there are no more
 }
 
 func (PutDone) event()         {}
@@ -276,12 +342,16 @@ func (Configure) event()       {}
 func (Tombstone) event()       {}
 func (TombstoneBucket) event() {}
 func (Trim) event()            {}
+func (Survey) event()          {}
+func (Seal) event()            {}
 func (*Append) event()         {}
 
 // Append is a batch of one stream to be appended whole or not at all.
 type Append struct {
 	Tag  any
 	Name stream.Name
+	// Trace comes back with the put of the batch's segment; nil: nothing does.
+	Trace any
 	// Session is shared by the appends of one session; nil outside of sessions.
 	Session *Session
 
@@ -317,6 +387,10 @@ type Command struct {
 // every later one fails too.
 type Session struct {
 	failed bool
+	// pending counts its appends on their way in at. While there are any, no other
+	// incarnation accepts one: the earlier may yet fail.
+	pending int
+	at      *Writer
 }
 
 // Ack says where an append stands in its stream.
@@ -331,13 +405,15 @@ type Ack struct {
 
 // View is where a stream stood at one moment, as far as it was durable.
 type View struct {
-	ID           stream.ID
-	Shard        stream.Shard
-	Epoch        stream.Epoch
-	Log          stream.Incarnation // the owner's
-	Config       stream.Config
-	Trim         stream.SeqNum
-	Tail         stream.SeqNum
-	LastTime     uint64 // Unix milliseconds, of the last record
-	LastIDMillis uint64
+	ID            stream.ID
+	Name          stream.Name
+	Shard         stream.Shard
+	Epoch         stream.Epoch
+	Log           stream.Incarnation // the owner's
+	Config        stream.Config
+	ConfigVersion uint64
+	Trim          stream.SeqNum
+	Tail          stream.SeqNum
+	LastTime      uint64 // Unix milliseconds, of the last record
+	LastIDMillis  uint64
 }

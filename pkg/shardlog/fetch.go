@@ -41,7 +41,7 @@ func (w *Writer) fetchAgain(key string, suffix int64, tries int, decode func([]b
 			}
 			tries--
 		}
-		w.after(w.cfg.RetryDelay, func() { w.fetchAgain(key, suffix, tries, decode, then) })
+		w.later(func() { w.fetchAgain(key, suffix, tries, decode, then) })
 	})
 }
 
@@ -57,7 +57,7 @@ func (w *Writer) create(key string, body []byte, then func(created bool)) {
 		case Exists:
 			then(false)
 		default:
-			w.after(w.cfg.RetryDelay, func() { w.create(key, body, then) })
+			w.later(func() { w.create(key, body, then) })
 		}
 	})
 }

@@ -80,6 +80,9 @@ func (s *shard) reclaim() {
 		case s.status != handed:
 		case err != nil:
 			s.reclaimSoon()
+		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch && s.w.forwards:
+			s.orphan = true // for the next incarnation to take
+			s.reclaimSoon()
 		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch:
 			s.w.take(Take{Shard: s.id})
 		default:

@@ -46,6 +46,8 @@ type group struct {
 	deadline time.Time // when the shortest linger among its batches ends
 	// then is called once the group is durable (nil) or will never be, in order.
 	then []func(error)
+	// traces are those of its appends that have one.
+	traces []any
 }
 
 // A flight is a group on its way into its slot.
@@ -99,11 +101,14 @@ func (l *ownLog) addEntry(e segment.Entry, then func(error)) {
 const entryBytes = 64
 
 // addBatch adds a batch; then is called when it is durable or never will be.
-func (l *ownLog) addBatch(b segment.Batch, linger time.Duration, then func(error)) *group {
+func (l *ownLog) addBatch(b segment.Batch, trace any, linger time.Duration, then func(error)) *group {
 	g := l.gather(linger)
 	g.segment.Batches = append(g.segment.Batches, b)
 	g.bytes += len(b.Payload)
 	g.then = append(g.then, then)
+	if trace != nil {
+		g.traces = append(g.traces, trace)
+	}
 	if l.full(g) {
 		l.close()
 	}
@@ -162,7 +167,10 @@ func (l *ownLog) launch(g *group) {
 
 func (l *ownLog) put(f *flight) {
 	f.puts++
-	l.w.put(segment.SlotKey(l.id, f.slot), f.object, func(r PutDone) { l.putDone(f, r) })
+	l.w.do(Put{
+		Op:  l.w.op(func(e Event) { l.putDone(f, e.(PutDone)) }),
+		Key: segment.SlotKey(l.id, f.slot), Body: f.object, Segment: f.group.segment, Traces: f.group.traces,
+	})
 }
 
 // hedge puts the flight a second time on its slot if it takes longer than puts
@@ -187,7 +195,7 @@ func (l *ownLog) putDone(f *flight, r PutDone) {
 		l.readBack(f)
 	default: // Conflict and Failed: it may have landed, so try the same slot again
 		if f.puts == 0 {
-			l.w.after(l.w.cfg.RetryDelay, func() { l.retry(f) })
+			l.w.later(func() { l.retry(f) })
 		}
 	}
 }
@@ -208,7 +216,7 @@ func (l *ownLog) readBack(f *flight) {
 		got, err := trailer(r)
 		switch {
 		case err != nil:
-			l.w.after(l.w.cfg.RetryDelay, func() { l.retry(f) })
+			l.w.later(func() { l.retry(f) })
 		case got.Kind == segment.KindSeal:
 			l.foundSeal(f.slot)
 		case got.Identity == l.identity(f):

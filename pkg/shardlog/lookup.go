@@ -9,7 +9,7 @@ type lookup struct {
 	purpose Purpose
 	waiting []Event
 	// version is the shard's catalogVersion when the question was asked: an answer
-	// may be older than a tombstone that the shard took, and dropped, since.
+	// may be older than a tombstone that the shard took since.
 	version int
 }
 
@@ -63,6 +63,26 @@ func (s *shard) learn(name stream.Name, c CatalogStream) {
 	l.ID, l.BucketID, l.Name = c.ID, c.BucketID, name
 	l.Config, l.ConfigVersion = c.Config, c.ConfigVersion
 	s.live[name] = l
+}
+
+// enter notes an append of the session on its way into w's log.
+func (s *Session) enter(w *Writer) {
+	if s != nil {
+		s.at = w
+		s.pending++
+	}
+}
+
+func (s *Session) leave() {
+	if s != nil {
+		s.pending--
+	}
+}
+
+// elsewhere tells whether appends of the session are on their way into the log of
+// another incarnation than w. It has lost the shard, and may not know yet.
+func (s *Session) elsewhere(w *Writer) bool {
+	return s != nil && s.pending > 0 && s.at != w
 }
 
 func (s *Session) fail() {

@@ -88,7 +88,7 @@ func (p *proofs) inspect(slot stream.Slot) {
 }
 
 // again probes anew after a pause.
-func (p *proofs) again() { p.log.w.after(p.log.w.cfg.RetryDelay, p.probe) }
+func (p *proofs) again() { p.log.w.later(p.probe) }
 
 func (p *proofs) abandon(err error) {
 	waiting := append(p.probed, p.asked...)

@@ -9,18 +9,15 @@ import (
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
-// How much of its producers a stream remembers.
-const (
-	producersKept       = 64
-	producerBatchesKept = 5
-)
-
 // A replica is a shard's durable state. It changes only by apply, with the
 // sections of durable slots in order, so an owner and whoever takes over from it
 // can't come to different results.
 type replica struct {
 	streams map[stream.ID]*segment.StreamState
 	names   map[stream.Name]*segment.StreamState
+	// roll has every stream, and some that are gone, so that a survey can go
+	// through them a page at a time. It is not part of the state.
+	roll []*segment.StreamState
 	// Streams and buckets that are gone for good. Kept until nothing can bring
 	// them back.
 	tombstones       map[stream.ID]struct{}
@@ -70,6 +67,28 @@ func sortedIDs[V any](m map[stream.ID]V) []stream.ID {
 func (r *replica) add(st *segment.StreamState) {
 	r.streams[st.ID] = st
 	r.names[st.Name] = st
+	r.roll = append(r.roll, st)
+}
+
+// page calls f for up to limit streams from a place in the roll on, and returns the
+// place to go on from; 0: that was all. It drops those that are gone, and puts the
+// last one in their place, so no stream is skipped.
+func (r *replica) page(from, limit int, f func(*segment.StreamState)) (next int) {
+	for ; limit > 0 && from < len(r.roll); limit-- {
+		st := r.roll[from]
+		if r.streams[st.ID] == st {
+			f(st)
+			from++
+			continue
+		}
+		last := len(r.roll) - 1
+		r.roll[from], r.roll[last] = r.roll[last], nil
+		r.roll = r.roll[:last]
+	}
+	if from >= len(r.roll) {
+		return 0
+	}
+	return from
 }
 
 // buried tells whether the stream, or all of its bucket, is gone for good.
@@ -111,10 +130,6 @@ func (r *replica) applyEntry(e *segment.Entry) {
 		r.bury(e.Stream)
 	case segment.EntryTombstoneBucket:
 		r.buryBucket(e.BucketID)
-	case segment.EntryForget:
-		delete(r.tombstones, e.Stream)
-	case segment.EntryForgetBucket:
-		delete(r.bucketTombstones, e.BucketID)
 	case segment.EntryHandOver: // says where the part ends, nothing of its streams
 	}
 }
@@ -159,28 +174,7 @@ func (r *replica) applySummary(sum *segment.Summary) error {
 		st.Fence = *sum.Fence
 	}
 	for _, b := range sum.Producers {
-		st.Producers = remember(st.Producers, b)
+		remember(st, b)
 	}
 	return nil
-}
-
-// remember adds a batch to what a stream knows of its producers, and drops what
-// is too old. Producers stand in the order of their last batch.
-func remember(producers [][]segment.ProducerBatch, b segment.ProducerBatch) [][]segment.ProducerBatch {
-	batches := []segment.ProducerBatch(nil)
-	if i := producerIndex(producers, b.ID); i >= 0 {
-		batches = producers[i]
-		producers = slices.Delete(producers, i, i+1)
-	}
-	if len(batches) == producerBatchesKept {
-		batches = slices.Delete(batches, 0, 1)
-	}
-	if len(producers) == producersKept {
-		producers = slices.Delete(producers, 0, 1)
-	}
-	return append(producers, append(batches, b))
-}
-
-func producerIndex(producers [][]segment.ProducerBatch, id string) int {
-	return slices.IndexFunc(producers, func(batches []segment.ProducerBatch) bool { return batches[0].ID == id })
 }

@@ -16,6 +16,7 @@ import (
 type script struct {
 	t       *testing.T
 	w       *Writer
+	node    *Node // if it can roll; w is its first incarnation then
 	now     time.Time
 	store   map[string][]byte
 	hold    func(Action) bool // true: the action is kept in held; nil: none is
@@ -40,13 +41,32 @@ func newScript(t *testing.T, id byte, store map[string][]byte) *script {
 	return s
 }
 
+// newNodeScript makes a script whose writer can roll.
+func newNodeScript(t *testing.T, id byte, store map[string][]byte) *script {
+	s := newScript(t, id, store)
+	s.node = NewNode(s.w.cfg)
+	s.w = s.node.current
+	return s
+}
+
+// machine is what takes the events.
+func (s *script) machine() interface {
+	Step(time.Time, Event) []Action
+	Deadline() (time.Time, bool)
+} {
+	if s.node != nil {
+		return s.node
+	}
+	return s.w
+}
+
 // step takes an event and whatever it brings about.
 func (s *script) step(events ...Event) {
 	s.events = append(s.events, events...)
 	for len(s.events) > 0 {
 		e := s.events[0]
 		s.events = s.events[1:]
-		for _, a := range append([]Action(nil), s.w.Step(s.now, e)...) {
+		for _, a := range append([]Action(nil), s.machine().Step(s.now, e)...) {
 			s.seen = append(s.seen, a)
 			if s.hold != nil && s.hold(a) {
 				s.held = append(s.held, a)
@@ -113,7 +133,7 @@ func (s *script) row(name string) CatalogStream {
 func (s *script) pass(d time.Duration) {
 	end := s.now.Add(d)
 	for {
-		at, ok := s.w.Deadline()
+		at, ok := s.machine().Deadline()
 		if !ok || at.After(end) {
 			break
 		}

@@ -31,6 +31,11 @@ type sealer struct {
 	absent stream.Slot // the lowest slot seen to be absent above it
 }
 
+// sealFor answers a request to seal.
+func (w *Writer) sealFor(e Seal) {
+	w.seal(e.Log, e.Window, func(end stream.Slot, err error) { w.do(Reply{Tag: e.Tag, End: end, Err: err}) })
+}
+
 // seal calls then with the end of the log, exclusive, or with ErrDamaged. Else it
 // goes on until this incarnation ends.
 func (w *Writer) seal(log stream.Incarnation, window uint32, then func(end stream.Slot, err error)) {
@@ -91,7 +96,7 @@ func (s *sealer) look(slot stream.Slot, then func(found bool)) {
 		case Absent:
 			then(false)
 		default:
-			s.w.after(s.w.cfg.RetryDelay, func() { s.look(slot, then) })
+			s.w.later(func() { s.look(slot, then) })
 		}
 	})
 }
@@ -181,7 +186,7 @@ func (s *sealer) sealSlot(slot stream.Slot, then func(slotKind)) {
 		case Exists:
 			s.readSealed(slot, then)
 		default:
-			s.w.after(s.w.cfg.RetryDelay, func() { s.sealSlot(slot, then) })
+			s.w.later(func() { s.sealSlot(slot, then) })
 		}
 	})
 }
@@ -190,7 +195,7 @@ func (s *sealer) sealSlot(slot stream.Slot, then func(slotKind)) {
 func (s *sealer) readSealed(slot stream.Slot, then func(slotKind)) {
 	s.readSlot(slot, func(kind slotKind) {
 		if kind == freeSlot { // it stood a moment ago: a stale answer
-			s.w.after(s.w.cfg.RetryDelay, func() { s.sealSlot(slot, then) })
+			s.w.later(func() { s.sealSlot(slot, then) })
 			return
 		}
 		then(kind)

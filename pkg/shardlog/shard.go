@@ -36,6 +36,7 @@ type shard struct {
 	partEnd    stream.Slot
 	handTags   []any
 	reclaiming bool // a timer for it is set
+	orphan     bool // it was handed over, and nobody has taken it
 }
 
 type status uint8
@@ -132,7 +133,7 @@ func (s *shard) abandon(err error) {
 	if s.taker != nil {
 		s.taker.abandon(err)
 	}
-	if s.status == owned || s.status == handing {
+	if s.status == owned { // handing was told when it began
 		s.w.do(Lost{Shard: s.id})
 	}
 }
@@ -155,6 +156,10 @@ func TagOf(e Event) any {
 	case TombstoneBucket:
 		return e.Tag
 	case Trim:
+		return e.Tag
+	case Survey:
+		return e.Tag
+	case Seal:
 		return e.Tag
 	}
 	return nil

@@ -52,6 +52,45 @@ func (u *simUnary) answered(b *simBatch, r Reply) {
 	b.acked, b.ack = true, r.Ack
 }
 
+// simCrowd is producers of one batch each, more of them than a stream remembers.
+// Now and then an old batch is sent again.
+type simCrowd struct {
+	s    *sim
+	name stream.Name
+	sent []*simBatch
+}
+
+func (c *simCrowd) send() {
+	s := c.s
+	for range 1 + s.rng.IntN(2) {
+		s.nextID++
+		b := &simBatch{id: s.nextID, name: c.name}
+		s.batches[b.id] = b
+		c.sent = append(c.sent, b)
+		c.deliver(b)
+	}
+	c.deliver(c.sent[s.rng.IntN(len(c.sent))])
+}
+
+// deliver sends a batch, the odd ones' producers have UUIDv7s.
+func (c *simCrowd) deliver(b *simBatch) {
+	a := c.s.record(b.name, b.id)
+	a.ProducerID = fmt.Sprint("crowd ", b.id)
+	if b.id%2 == 1 {
+		a.ProducerID = timed(1_700_000_000_000+b.id, int(b.id))
+	}
+	a.Tag = func(r Reply) {
+		if r.Err != nil {
+			return
+		}
+		if b.acked {
+			require.Equal(c.s.t, b.ack, r.Ack, "a repeated batch got another answer")
+		}
+		b.acked, b.ack = true, r.Ack
+	}
+	c.s.nodes[len(c.s.nodes)-1-c.s.rng.IntN(min(3, len(c.s.nodes)))].deliver(a)
+}
+
 func (s *sim) record(name stream.Name, id uint64) *Append {
 	return &Append{
 		Name: name, Count: 1, Timestamps: []uint64{NoTimestamp},
@@ -74,10 +113,11 @@ type simLife struct {
 	name    stream.Name
 	tail    stream.SeqNum // above everything acknowledged
 	trim    stream.SeqNum
-	version uint64 // of the configuration in effect
-	token   int    // the fencing token acknowledged, a number
-	fencing bool   // a new token may be on its way, or have come to be without an answer
-	dead    bool   // the tombstone was acknowledged
+	asked   stream.SeqNum // no trim was asked for above it
+	version uint64        // of the configuration in effect
+	token   int           // the fencing token acknowledged, a number
+	fencing bool          // a new token may be on its way, or have come to be without an answer
+	dead    bool          // the tombstone was acknowledged
 }
 
 type simAck struct {
@@ -98,6 +138,7 @@ func newSimTenants(s *sim) *simTenants {
 func (t *simTenants) create(name stream.Name) {
 	row := CatalogStream{ID: t.s.randomID(), BucketID: stream.ID{2}, Config: stream.DefaultConfig(), ConfigVersion: 1}
 	row.Config.RetentionSeconds = 1 // tells the version
+	row.Config.DeleteOnEmptySeconds = 1
 	t.s.rows[name] = row
 	t.life[row.ID] = &simLife{name: name, version: 1}
 }
@@ -113,6 +154,8 @@ func (t *simTenants) round() {
 	case roll < 14:
 		t.inspect(n, name)
 	case life == nil: // being deleted
+	case roll == 14 && t.s.rng.IntN(2) == 0:
+		t.deleteEmpty(n, name, row.ID, life)
 	case roll == 14:
 		t.delete(n, name, row.ID, life)
 	case roll == 15:
@@ -218,6 +261,7 @@ func (t *simTenants) configure(n *simNode, name stream.Name, life *simLife) {
 
 func (t *simTenants) trim(n *simNode, name stream.Name, id stream.ID, life *simLife) {
 	to := life.tail
+	life.asked = max(life.asked, to)
 	for range 2 { // the second finds the first on its way
 		n.deliver(Trim{Name: name, ID: id, Trim: to, Tag: func(r Reply) {
 			if r.Err == nil {
@@ -242,6 +286,21 @@ func (t *simTenants) delete(n *simNode, name stream.Name, id stream.ID, life *si
 			t.delete(t.s.nodes[len(t.s.nodes)-1], name, id, life)
 		}
 	})
+}
+
+// deleteEmpty has a writer bury the stream if it is empty. The row goes afterwards.
+func (t *simTenants) deleteEmpty(n *simNode, name stream.Name, id stream.ID, life *simLife) {
+	then := *life
+	now := uint64(t.s.now.UnixMilli()) + 10_000
+	n.deliver(Tombstone{Name: name, ID: id, IfEmpty: true, Now: now, Tag: func(r Reply) {
+		if r.Err != nil || life.dead {
+			return
+		}
+		require.LessOrEqual(t.s.t, then.tail, life.asked, "a stream with acknowledged records was deleted for being empty")
+		life.dead = true
+		t.s.rows[name] = CatalogStream{}
+		t.s.after(t.s.lag(), func() { t.create(name) })
+	}})
 }
 
 // check finds every acknowledged record where it was acknowledged, once.

@@ -100,6 +100,25 @@ func TestTrim_IsDurableWhenItReturns(t *testing.T) {
 	require.NoError(t, s.replies["again"].Err)
 }
 
+func TestTrim_OfAConfigurationThatIsGoneIsRefused(t *testing.T) {
+	s := newScript(t, 1, map[string][]byte{})
+	s.own()
+	s.append("a", "s", nil)
+	name, row := stream.Name{Bucket: "bucket", Stream: "s"}, s.row("s")
+	forEver := row.Config
+	forEver.RetentionSeconds = 0
+	s.hold = isPut("log/")
+	s.step(Configure{Tag: "keep", Name: name, ID: row.ID, Config: forEver, ConfigVersion: 2})
+	s.step(Trim{Tag: "early", Name: name, ID: row.ID, Trim: 1, ConfigVersion: 1}) // nobody has heard of it yet
+	require.ErrorIs(t, s.refused("early"), ErrReconfigured)
+	s.release()
+	require.NoError(t, s.replies["keep"].Err)
+	s.step(Trim{Tag: "late", Name: name, ID: row.ID, Trim: 1, ConfigVersion: 1})
+	require.ErrorIs(t, s.refused("late"), ErrReconfigured)
+	s.step(Trim{Tag: "by it", Name: name, ID: row.ID, Trim: 1, ConfigVersion: 2})
+	require.NoError(t, s.replies["by it"].Err)
+}
+
 func TestInspect_AsksAgainForAnEmptyStreamWhoseShardWasTakenBack(t *testing.T) {
 	s := newScript(t, 1, map[string][]byte{})
 	s.own()

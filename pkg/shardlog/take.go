@@ -2,6 +2,7 @@ package shardlog
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -11,7 +12,7 @@ import (
 //
 //	find the head of the chain
 //	  its owner lives            → it hands the shard over, or keeps it
-//	  its owner is gone          → seal its log
+//	  its owner is gone          → prove that this log goes on, and seal its log
 //	now the end of its part is known
 //	replay that part on the newest state named
 //	put the resulting state
@@ -30,6 +31,10 @@ type taker struct {
 	end       stream.Slot         // of the head's part, exclusive
 	replica   *replica
 	recovered []Recovered
+
+	begun    time.Time // asked for
+	foundAt  time.Time // the end of the part before was known
+	takeover Takeover
 }
 
 // take makes this incarnation the shard's owner, unless it is already or a living
@@ -37,7 +42,7 @@ type taker struct {
 func (w *Writer) take(t Take) {
 	s := w.shards[t.Shard]
 	switch {
-	case w.end != living || w.log.fenced():
+	case w.end != living || w.log.fenced() || w.retiring:
 		w.fail(t.Tag, ErrDied)
 		return
 	case s != nil && s.status == owned:
@@ -55,7 +60,7 @@ func (w *Writer) take(t Take) {
 		w.addShard(s)
 	}
 	s.status = taking
-	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}, planned: t.Planned}
+	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}, planned: t.Planned, begun: w.now}
 	s.taker.start()
 }
 
@@ -97,7 +102,7 @@ func (t *taker) takeBack() {
 			ErrDamaged, segment.ChainKey(t.s.id, t.head.Epoch)))
 		return
 	}
-	t.foundEnd(t.s.partEnd)
+	t.foundEnd(FromSelf, t.s.partEnd)
 }
 
 func (t *taker) askOwner() {
@@ -113,7 +118,7 @@ func (t *taker) askOwner() {
 		case OwnerKeeps:
 			t.follow(*t.head)
 		case OwnerHandedOver:
-			t.foundEnd(r.End)
+			t.foundEnd(FromLiving, r.End)
 		default:
 			t.sealOwner()
 		}
@@ -122,15 +127,25 @@ func (t *taker) askOwner() {
 }
 
 // sealOwner seals the log of an owner that is gone, or that refused because the
-// chain has moved on since the head was read: then its log is left alone.
+// chain has moved on since the head was read: then its log is left alone. It is left
+// alone too if this incarnation turns out to have ended itself, in a pause that it
+// has not noticed: it could not keep the shard.
 func (t *taker) sealOwner() {
+	t.w.log.proofs.prove(func(err error) {
+		if err == nil {
+			t.sealProved()
+		}
+	})
+}
+
+func (t *taker) sealProved() {
 	t.ifMoved(func() {
 		t.w.seal(t.head.Owner, t.head.Window, func(end stream.Slot, err error) {
 			if err != nil {
 				t.missing(err)
 				return
 			}
-			t.foundEnd(end)
+			t.foundEnd(FromSealed, end)
 		})
 	})
 }
@@ -153,7 +168,8 @@ func (t *taker) ifMoved(stay func()) {
 }
 
 // foundEnd knows where the head's part ends. At or below its start it is empty.
-func (t *taker) foundEnd(end stream.Slot) {
+func (t *taker) foundEnd(from Origin, end stream.Slot) {
+	t.takeover.From, t.foundAt = from, t.w.now
 	t.end = max(end, t.head.FirstSlot)
 	if t.end == t.head.FirstSlot {
 		t.load(t.head.State)
@@ -258,6 +274,7 @@ func (t *taker) putState() {
 	ref := segment.StateRef{Shard: t.s.id, Epoch: t.head.Epoch, Slot: t.end}
 	body := t.replica.snapshot(ref).Encode()
 	t.w.create(segment.StateKey(ref.Shard, ref.Epoch, ref.Slot), body, func(bool) {
+		t.takeover.Replay = t.w.now.Sub(t.foundAt)
 		// If it stood already, a rival has written the same.
 		t.claim(segment.ChainEntry{
 			Shard: t.s.id, Epoch: t.head.Epoch + 1, PredecessorEnd: t.end, State: &ref,
@@ -296,7 +313,8 @@ func (t *taker) own(e segment.ChainEntry) {
 	s.state, s.partEnd, s.taker = stateWriter{since: e.FirstSlot}, 0, nil
 	clear(s.live) // of an earlier time as its owner
 	w.heads[s.id] = e
-	w.do(Owned{Entry: e, Streams: len(t.replica.streams), Recovered: t.recovered})
+	t.takeover.Took = w.now.Sub(t.begun)
+	w.do(Owned{Entry: e, Streams: len(t.replica.streams), Recovered: t.recovered, Takeover: t.takeover})
 	w.takerDone()
 	for _, tag := range t.tags {
 		w.do(Reply{Tag: tag, Head: e})

@@ -114,6 +114,20 @@ func TestTake_ThatIsNeededDoesNotWaitForOneThatIsPlanned(t *testing.T) {
 	require.Zero(t, rival.acked("a").First)
 }
 
+func TestTake_SealsNobodyAfterItsOwnLogWasSealed(t *testing.T) {
+	store := map[string][]byte{}
+	zombie, owner := newScript(t, 1, store), newScript(t, 2, store)
+	zombie.own()
+	owner.own() // while the first one was paused
+	require.True(t, sealed(store, 1))
+	zombie.w.dropShard(zombie.w.shards[0]) // one of many shards: it asks for another one
+	zombie.step(Take{Tag: "take"})
+	require.ErrorIs(t, zombie.refused("take"), ErrDied)
+	require.False(t, sealed(store, 2), "a healthy writer lost its log")
+	_, ok := store[segment.ChainKey(0, 2)]
+	require.False(t, ok)
+}
+
 func TestTake_RefusesALogWhoseEndCannotBeTold(t *testing.T) {
 	store := map[string][]byte{}
 	owner, rival := newScript(t, 1, store), newScript(t, 2, store)

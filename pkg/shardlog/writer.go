@@ -25,7 +25,8 @@ type Config struct {
 	// StandardLinger is how long a batch of a standard stream waits for company
 	// while puts are in flight; express streams don't wait.
 	StandardLinger time.Duration
-	// RetryDelay lies between a failed operation and its repetition.
+	// RetryDelay lies between a failed operation and its repetition, and more while
+	// nothing succeeds.
 	RetryDelay time.Duration
 	// StateSlots is how many slots with data of a shard may pass before its state
 	// is written anew; it bounds what a takeover replays.
@@ -48,9 +49,18 @@ type Writer struct {
 	actions []Action
 	ops     map[OpID]func(Event)
 	lastOp  OpID
+	failed  int // operations on the object store since one succeeded
 	timers  timers
 	end     ending
 	landed  bool // a slot has become durable since states were looked after
+
+	retiring bool // it takes nothing more and ends when it holds nothing
+	leaving  bool // it ends whatever it holds
+	sealing  bool // its own log, to end
+	// forwards tells that another incarnation goes on with what this one hands
+	// over; forwarded is what it is to take along.
+	forwards  bool
+	forwarded []Event
 }
 
 // ending is how far a Writer is on its way out.
@@ -86,6 +96,7 @@ func (w *Writer) Step(now time.Time, e Event) []Action {
 	w.runTimers()
 	w.writeStates()
 	w.log.pump()
+	w.retireIfDone()
 	return w.actions
 }
 
@@ -113,6 +124,8 @@ func (w *Writer) handle(e Event) {
 	case AskDone:
 		w.answer(e.Op, e)
 	case Tick:
+	case Retire:
+		w.leave()
 	case Stop:
 		w.die(ErrOutcomeUnknown)
 	default:
@@ -125,12 +138,24 @@ func (w *Writer) handle(e Event) {
 func (w *Writer) answer(op OpID, e Event) {
 	then := w.ops[op]
 	delete(w.ops, op)
-	switch {
+	switch outcome := outcomeOf(e); {
 	case then == nil:
-	case outcomeOf(e) == Fatal:
+	case outcome == Fatal:
 		w.die(fmt.Errorf("%w: the object store can't be trusted any more", ErrOutcomeUnknown))
 	default:
+		w.count(outcome)
 		then(e)
+	}
+}
+
+// count keeps track of how long nothing has succeeded; 0: not the store's.
+func (w *Writer) count(o Outcome) {
+	switch o {
+	case 0:
+	case Failed:
+		w.failed++
+	default:
+		w.failed = 0
 	}
 }
 
@@ -168,6 +193,10 @@ func (w *Writer) request(e Event) {
 		w.tombstoneBucket(e)
 	case Trim:
 		w.trim(e)
+	case Survey:
+		w.survey(e)
+	case Seal:
+		w.sealFor(e)
 	}
 }
 
@@ -196,8 +225,11 @@ func (w *Writer) fail(tag any, err error) { w.do(Reply{Tag: tag, Err: err}) }
 
 // refuse answers a request that is not admitted at all.
 func (w *Writer) refuse(e Event, err error) {
-	if a, ok := e.(*Append); ok && a.Session != nil {
-		a.Session.failed = true
+	if w.forward(e, err) {
+		return
+	}
+	if a, ok := e.(*Append); ok {
+		a.Session.fail()
 	}
 	w.fail(TagOf(e), err)
 }
@@ -210,12 +242,19 @@ func (w *Writer) endFenced() {
 		return
 	}
 	w.end = checkingGone
+	w.lookForGone()
+}
+
+func (w *Writer) lookForGone() {
 	w.head(segment.GoneKey(w.cfg.Incarnation), func(r HeadDone) {
-		if r.Outcome == Absent {
+		switch r.Outcome {
+		case Absent:
 			w.die(ErrDied)
-			return
+		case Found:
+			w.die(ErrOutcomeUnknown)
+		default:
+			w.later(w.lookForGone)
 		}
-		w.die(ErrOutcomeUnknown)
 	})
 }
 
@@ -233,7 +272,14 @@ func (w *Writer) die(err error) {
 	}
 	clear(w.shards)
 	w.order = nil
-	w.do(Died{Err: err})
+	w.do(Died{Log: w.cfg.Incarnation, Err: err, Retired: w.sealing})
+}
+
+// later calls f, which repeats what has failed, after a pause that doubles with every
+// few failures.
+func (w *Writer) later(f func()) {
+	const perDoubling, doublings = 8, 5
+	w.after(w.cfg.RetryDelay<<min(w.failed/perDoubling, doublings), f)
 }
 
 // after calls f when d has passed.

@@ -89,6 +89,10 @@ func (c *call) run(f Func) error {
 			if err = c.replace(owner, Owner{}, err); err != nil {
 				return err
 			}
+		case slow:
+			if err = c.lookInto(owner, err); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -103,6 +107,19 @@ func (c *call) replace(owner, failed Owner, why error) error {
 		return nil // somebody else found one
 	}
 	return c.search()
+}
+
+// lookInto has an owner looked into that took too long. If it keeps the shard it is
+// asked again.
+func (c *call) lookInto(owner Owner, why error) error {
+	c.last = why
+	if c.ctx.Err() != nil {
+		return c.giveUp()
+	}
+	if _, known := c.cached(c.shard); !known { // it was a guess
+		return c.replace(owner, owner, why)
+	}
+	return c.await(func() *search { return c.startLook(c.shard, owner.Address) })
 }
 
 // target is whom to try: the owner that is known, or whoever ranks best where
@@ -171,16 +188,31 @@ const (
 	redirected                // somebody else is the owner, and is known now
 	lost                      // this owner is of no use, and the call may be repeated
 	unowned                   // nobody is known to own the shard, but this writer may take it
+	slow                      // this owner took too long, and the call may be repeated
 )
+
+// reasonOwnerLost is what a writer gives beside SERVICE_UNAVAILABLE when its log
+// was sealed. It lives, begins anew, and may well take the shard again.
+const reasonOwnerLost = "owner_lost"
 
 func (c *call) judge(owner Owner, err error) verdict {
 	switch outcomeOf(err) {
 	case outcomeNotOwner:
 		return c.judgeNotOwner(owner, err)
 	case outcomeNothing:
+		switch detail := rpc.Detail(err); {
+		case detail == nil:
+			c.suspect(owner.Address)
+		case detail.GetMetadata()["reason"] == reasonOwnerLost:
+			return unowned
+		}
 		return lost
 	case outcomeUnclear:
-		if c.repeatable {
+		c.suspect(owner.Address)
+		switch {
+		case c.repeatable && isExpired(err):
+			return slow
+		case c.repeatable:
 			return lost
 		}
 		if c.lose(c.shard, owner, owner) {
@@ -190,6 +222,9 @@ func (c *call) judge(owner Owner, err error) verdict {
 	default:
 		if owner.guessed() {
 			c.confirm(c.shard, owner)
+		}
+		if err == nil {
+			c.clear(owner.Address)
 		}
 		return settled
 	}
@@ -205,9 +240,14 @@ func (c *call) judgeNotOwner(owner Owner, err error) verdict {
 	return redirected
 }
 
-// search waits for somebody to be found who takes the shard. Only the end of the
-// caller's context, or having waited for a first writer in vain, is an error.
+// search waits for somebody to be found who takes the shard.
 func (c *call) search() error {
+	return c.await(func() *search { return c.startSearch(c.shard) })
+}
+
+// await begins a search, or joins one, and waits for its end. Only the end of the
+// caller's context, or having waited for a first writer in vain, is an error.
+func (c *call) await(start func() *search) error {
 	c.hops = 0
 	if c.searches > 0 {
 		if err := c.pause(); err != nil {
@@ -218,7 +258,7 @@ func (c *call) search() error {
 		return err
 	}
 	c.searches++
-	s := c.startSearch(c.shard)
+	s := start()
 	select {
 	case <-s.done:
 		if s.err != nil {

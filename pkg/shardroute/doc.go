@@ -11,6 +11,11 @@
 //     writer judges whether the owner lives, so nothing here needs to be right
 //     about it. Leases are not waited for, and the members known last serve while
 //     etcd is down.
+//   - An owner that is slow to answer is looked into in the same way, once for all
+//     who wait for it, and not again for a while if it keeps the shard. Calls go on
+//     to it until somebody else is known to own the shard: it may only be slow, and
+//     is not to lose its clients for that.
+//   - A writer that did not answer is asked last for a while, about any shard.
 //   - An owner that broke off after the request was sent may have done what it was
 //     asked for. The caller gets that error; a new owner is looked for meanwhile.
 //

@@ -36,8 +36,7 @@ func outcomeOf(err error) outcome {
 	if errors.As(err, &unsent) {
 		return outcomeNothing
 	}
-	var expired *expiredError
-	if errors.As(err, &expired) {
+	if isExpired(err) {
 		return outcomeUnclear
 	}
 	if d := rpc.Detail(err); d != nil {
@@ -86,11 +85,12 @@ type expiredError struct{ error }
 func (e *expiredError) Error() string   { return errAttemptExpired.Error() }
 func (e *expiredError) Unwrap() []error { return []error{errAttemptExpired, e.error} }
 
+func isExpired(err error) bool { return errors.Is(err, errAttemptExpired) }
+
 // describe is err without gRPC's wrapping, for people.
 func describe(err error) string {
-	var expired *expiredError
-	if errors.As(err, &expired) {
-		return expired.Error()
+	if isExpired(err) {
+		return errAttemptExpired.Error()
 	}
 	if st, ok := status.FromError(err); ok {
 		return st.Message()

@@ -37,6 +37,11 @@ type Options struct {
 	TakeTimeout time.Duration // 3 s
 	// MembersWait is how long a call waits for a first stream-writer to register.
 	MembersWait time.Duration // 2 s
+	// SuspectFor is how long a writer that did not answer is asked last.
+	SuspectFor time.Duration // 5 s
+	// LookEvery is how long an owner that was looked into, and keeps its shard, is
+	// not looked into again.
+	LookEvery time.Duration // 500 ms
 	// The pause between searches for an owner grows from BackoffFirst to
 	// BackoffMost.
 	BackoffFirst time.Duration // 10 ms
@@ -50,6 +55,8 @@ func (o Options) withDefaults() Options {
 	o.AttemptTimeout = cmp.Or(o.AttemptTimeout, time.Second)
 	o.TakeTimeout = cmp.Or(o.TakeTimeout, 3*time.Second)
 	o.MembersWait = cmp.Or(o.MembersWait, 2*time.Second)
+	o.SuspectFor = cmp.Or(o.SuspectFor, 5*time.Second)
+	o.LookEvery = cmp.Or(o.LookEvery, 500*time.Millisecond)
 	o.BackoffFirst = cmp.Or(o.BackoffFirst, 10*time.Millisecond)
 	o.BackoffMost = cmp.Or(o.BackoffMost, 250*time.Millisecond)
 	if o.Log == nil {
@@ -70,9 +77,19 @@ type Owner struct {
 // guessed tells that no writer has said that this is the owner.
 func (o Owner) guessed() bool { return o.Incarnation.IsZero() }
 
+// is tells whether this is the owner of that name. A writer that is not registered
+// any more goes by its address.
+func (o Owner) is(instance string) bool { return instance == o.Instance || instance == o.Address }
+
 // same tells whether both are the same ownership, or the same guess.
 func (o Owner) same(other Owner) bool {
 	return o.Address == other.Address && o.Incarnation == other.Incarnation && o.Epoch == other.Epoch
+}
+
+// keeps tells whether the shard is still this owner's, now that a writer has named
+// its owner.
+func (o Owner) keeps(named Owner) bool {
+	return o.Address == named.Address && (o.guessed() || o.Incarnation == named.Incarnation)
 }
 
 // Router finds the owners of shards. It is safe for concurrent use.
@@ -88,7 +105,9 @@ type Router struct {
 	mu     sync.Mutex
 	closed bool
 	shards []shardEntry
-	wg     sync.WaitGroup // of searches; grows under mu
+	// suspects are the addresses where nobody answered lately, and since when.
+	suspects map[string]time.Time
+	wg       sync.WaitGroup // of searches; grows under mu
 }
 
 // shardEntry is what is known of one shard; Router.mu guards it.
@@ -99,7 +118,8 @@ type shardEntry struct {
 	failed Owner // if not known: whom the next search asks last
 	// Hints from before it are out of date, whoever gives them.
 	epoch  stream.Epoch
-	search *search // the one that is under way
+	search *search   // the one that is under way
+	kept   time.Time // when the owner was last found to keep it
 }
 
 // New makes a Router on members and connections that outlive it.
@@ -107,7 +127,7 @@ func New(members Members, dial Dialer, o Options) *Router {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Router{
 		members: members, dial: dial, options: o.withDefaults(), metrics: newMetrics(o.Registerer),
-		ctx: ctx, cancel: cancel, shards: make([]shardEntry, o.Shards),
+		ctx: ctx, cancel: cancel, shards: make([]shardEntry, o.Shards), suspects: map[string]time.Time{},
 	}
 }
 
@@ -150,10 +170,28 @@ func (r *Router) Forget(shard stream.Shard) {
 // somebody else owns the shard by now, another writer is asked to look into it;
 // calls that come meanwhile wait for what it finds.
 func (r *Router) Report(shard stream.Shard, instance string) {
-	if owner, ok := r.cached(shard); ok && owner.Instance == instance {
+	if owner, ok := r.cached(shard); ok && owner.is(instance) {
+		r.suspect(owner.Address)
 		r.lose(shard, owner, owner)
 		r.startSearch(shard)
 	}
+}
+
+// Replaced has an instance looked into that owns the shard and is silent: another
+// writer is asked to take the shard, and judges whether the owner lives. All who
+// ask share one look. The owner may only be slow, so it stays known meanwhile.
+// Replaced waits until the look or ctx ends, and tells whether another instance
+// owns the shard then.
+func (r *Router) Replaced(ctx context.Context, shard stream.Shard, instance string) bool {
+	if int(shard) >= len(r.shards) {
+		return false
+	}
+	select {
+	case <-r.startLook(shard, instance).done:
+	case <-ctx.Done():
+	}
+	owner, ok := r.cached(shard)
+	return ok && !owner.is(instance)
 }
 
 func (r *Router) cached(shard stream.Shard) (Owner, bool) {

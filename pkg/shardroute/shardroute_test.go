@@ -121,6 +121,7 @@ type writer struct {
 		refuse  []error // what the next calls of Locate return
 		breaks  bool    // the next Locate is done, but its answer is lost
 		silent  bool    // NotOwner comes without a hint
+		defers  bool    // asked to take the shard, it finds that the owner lives
 		calls   int
 		takes   []*clusterv1.TakeShardRequest
 	}
@@ -160,11 +161,15 @@ func (w *writer) enter(ctx context.Context) error {
 	w.state.Lock()
 	stuck := w.state.isStuck
 	w.state.Unlock()
-	if stuck {
-		<-ctx.Done()
+	if !stuck {
+		return nil
+	}
+	select {
+	case <-w.stuck:
+		return nil
+	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
 }
 
 func (w *writer) refuse(errs ...error) {
@@ -239,10 +244,11 @@ func (w *writer) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) (
 	}
 	w.state.Lock()
 	w.state.takes = append(w.state.takes, r)
+	defers := w.state.defers
 	w.state.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if padded(w.owner.GetIncarnation()) == w.incarnation {
+	if defers || padded(w.owner.GetIncarnation()) == w.incarnation {
 		return &clusterv1.TakeShardResponse{Owner: w.owner}, nil
 	}
 	return &clusterv1.TakeShardResponse{Owner: w.setOwner(w)}, nil
@@ -463,6 +469,112 @@ func TestReport_HasAnotherWriterLookIntoIt(t *testing.T) {
 	require.Zero(t, testutil.ToFloat64(r.metrics.searches))
 	r.Report(shard, owner.name)
 	requireLocated(t, r, next)
+}
+
+func TestReplaced_TellsOnceAnotherWriterOwnsTheShard(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	owner, next := c.ranked()[0], c.ranked()[1]
+	c.own(owner)
+	r := c.router(Options{})
+	requireLocated(t, r, owner)
+	require.True(t, r.Replaced(t.Context(), shard, next.name), "it never was the owner")
+	require.False(t, r.Replaced(t.Context(), 99, owner.name))
+	require.Zero(t, testutil.ToFloat64(r.metrics.searches))
+	require.True(t, r.Replaced(t.Context(), shard, owner.name))
+	require.True(t, r.Replaced(t.Context(), shard, rpc.InprocPrefix+next.name), "it may be known by its address only")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	next.stick()
+	owner.stick()
+	require.False(t, r.Replaced(ended, shard, owner.name))
+}
+
+func TestReplaced_KeepsTheOwnerWhileAllShareOneLook(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	owner, next := c.ranked()[0], c.ranked()[1]
+	c.own(owner)
+	r := c.router(Options{LookEvery: time.Hour, TakeTimeout: time.Hour})
+	requireLocated(t, r, owner)
+	next.state.defers = true
+	next.stick()
+	var looks sync.WaitGroup
+	for range 100 {
+		looks.Go(func() {
+			if r.Replaced(t.Context(), shard, owner.name) {
+				t.Error("the owner lives")
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return testutil.ToFloat64(r.metrics.searches) == 1 }, 5*time.Second, time.Millisecond)
+	requireLocated(t, r, owner)
+	close(next.stuck)
+	looks.Wait()
+	require.Len(t, next.takes(), 1)
+
+	require.False(t, r.Replaced(t.Context(), shard, owner.name))
+	require.Len(t, next.takes(), 1, "it has just been looked into")
+	next.state.defers = false
+	r.Report(shard, owner.name) // its connection broke: that is another matter
+	requireLocated(t, r, next)
+}
+
+func TestReplaced_LooksAgainAfterAWhile(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	owner, next := c.ranked()[0], c.ranked()[1]
+	c.own(owner)
+	r := c.router(Options{LookEvery: time.Nanosecond})
+	requireLocated(t, r, owner)
+	next.state.defers = true
+	require.False(t, r.Replaced(t.Context(), shard, owner.name))
+	require.False(t, r.Replaced(t.Context(), shard, owner.name))
+	require.Len(t, next.takes(), 2)
+}
+
+func TestAsk_StaysWithAnOwnerThatIsOnlySlow(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	owner, next := c.ranked()[0], c.ranked()[1]
+	c.own(owner)
+	r := c.router(Options{AttemptTimeout: 20 * time.Millisecond})
+	requireLocated(t, r, owner)
+	next.state.defers = true
+	owner.stick()
+	asked := make(chan string)
+	go func() {
+		by, _ := locate(t.Context(), r.Ask)
+		asked <- by
+	}()
+	require.Eventually(t, func() bool { return len(next.takes()) > 0 }, 5*time.Second, time.Millisecond)
+	_, known := r.cached(shard)
+	require.True(t, known, "others go on to it")
+	close(owner.stuck)
+	require.Equal(t, owner.name, <-asked)
+}
+
+func TestDo_AsksTheOwnerItselfIfOnlyItsLogWasLost(t *testing.T) {
+	c := newCluster(t, "a", "b")
+	owner := c.ranked()[0]
+	c.own(owner)
+	r := c.router(Options{})
+	requireLocated(t, r, owner)
+	owner.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "its log was sealed").With("reason", "owner_lost"))
+	requireLocated(t, r, owner)
+	require.Len(t, owner.takes(), 1)
+}
+
+func TestSearch_AsksASilentWriterLast(t *testing.T) {
+	c := newCluster(t, "a", "b", "c")
+	ranked := c.ranked()
+	c.own(ranked[1])
+	r := c.router(Options{TakeTimeout: 50 * time.Millisecond})
+	requireLocated(t, r, ranked[1])
+	ranked[0].stick()
+	r.Report(shard, ranked[1].name) // asks the best-ranked one, in vain
+	requireLocated(t, r, ranked[2])
+	var order []string
+	for _, m := range r.candidates(shard, Owner{}) {
+		order = append(order, m.Instance)
+	}
+	require.Equal(t, []string{ranked[2].name, ranked[1].name, ranked[0].name}, order, "whoever was silent last comes last")
 }
 
 func TestForget_StartsFromTheBestRanked(t *testing.T) {

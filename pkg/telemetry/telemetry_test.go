@@ -168,3 +168,19 @@ func TestAdmin_SaysWhatToDoAboutATakenPort(t *testing.T) {
 	require.ErrorContains(t, second.Start(t.Context()), "observability.metrics_port")
 	require.NoError(t, first.Stop(t.Context()))
 }
+
+func TestHealthCollector_TellsEachComponentsState(t *testing.T) {
+	health := NewHealth()
+	health.Component("nats").OK()
+	health.Component("postgres").Degraded("gone")
+	require.NoError(t, testutil.CollectAndCompare(NewHealthCollector(health), strings.NewReader(`
+		# HELP samsa_component_state 1 for the state that a component of the program is in, such as its connection to Postgres, NATS or etcd.
+		# TYPE samsa_component_state gauge
+		samsa_component_state{component="nats",state="degraded"} 0
+		samsa_component_state{component="nats",state="down"} 0
+		samsa_component_state{component="nats",state="ok"} 1
+		samsa_component_state{component="postgres",state="degraded"} 1
+		samsa_component_state{component="postgres",state="down"} 0
+		samsa_component_state{component="postgres",state="ok"} 0
+	`)))
+}

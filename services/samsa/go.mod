@@ -8,6 +8,7 @@ require (
 	github.com/samsa-io/samsa/pkg v0.0.0
 	github.com/samsa-io/samsa/services/account v0.0.0
 	github.com/samsa-io/samsa/services/bucket v0.0.0
+	github.com/samsa-io/samsa/services/compactor v0.0.0
 	github.com/samsa-io/samsa/services/router v0.0.0
 	github.com/samsa-io/samsa/services/stream-reader v0.0.0
 	github.com/samsa-io/samsa/services/stream-writer v0.0.0
@@ -67,7 +68,7 @@ require (
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
-	github.com/jackc/pgx/v5 v5.12.0 // indirect
+	github.com/jackc/pgx/v5 v5.12.0
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
 	github.com/jonboulle/clockwork v0.5.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect

@@ -46,7 +46,7 @@ func newDev(t testing.TB, program, folder string, args ...string) *Dev {
 		"dev", "--data-dir", folder, "--server.port", strconv.Itoa(d.port), "--server.http_port", strconv.Itoa(d.httpPort),
 		"--observability.metrics_port", strconv.Itoa(admin), "--observability.log_format", "json",
 	}, args...)
-	d.Process = newProcess(t, "dev", program, loopback(admin), args, quickDeletion("account", "bucket"))
+	d.Process = newProcess(t, "dev", program, loopback(admin), args, quickUpkeep("account", "bucket", "stream-writer"))
 	return d
 }
 
@@ -55,7 +55,7 @@ func (d *Dev) Start(t testing.TB) {
 	t.Helper()
 	d.Process.Start(t)
 	d.WaitReady(t)
-	waitUsable(t, loopback(d.port))
+	waitUsable(t, Connect(t, d, d.Address()), "dev")
 }
 
 // Name implements Target.
@@ -67,8 +67,8 @@ func (d *Dev) Address() string { return "http://" + loopback(d.port) }
 // HTTP implements Target.
 func (d *Dev) HTTP() string { return "http://" + loopback(d.httpPort) }
 
-// quickDeletion has deletions that were interrupted finished soon.
-func quickDeletion(roles ...string) []string {
+// quickUpkeep has what is done every so often done soon.
+func quickUpkeep(roles ...string) []string {
 	var env []string
 	for _, role := range roles {
 		switch role {
@@ -76,6 +76,8 @@ func quickDeletion(roles ...string) []string {
 			env = append(env, "SAMSA_ACCOUNT_PURGE_INTERVAL_SECS=1")
 		case "bucket":
 			env = append(env, "SAMSA_BUCKET_FINISH_INTERVAL_SECS=1")
+		case "stream-writer":
+			env = append(env, "SAMSA_STORAGE_CLEANUP_INTERVAL_SECS=1")
 		}
 	}
 	return env

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,8 +66,9 @@ func cleanEnviron() []string {
 	return kept
 }
 
-// Start starts the program; it does not wait for it to be ready.
-func (p *Process) Start(t testing.TB) {
+// Start starts the program; it does not wait for it to be ready. env is added to
+// its environment for this run alone.
+func (p *Process) Start(t testing.TB, env ...string) {
 	t.Helper()
 	if p.Running() {
 		t.Fatalf("%s runs already", p.Name)
@@ -76,7 +79,7 @@ func (p *Process) Start(t testing.TB) {
 		var log *os.File
 		if log, err = os.OpenFile(p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err == nil {
 			defer log.Close()
-			err = p.run(stdout, log)
+			err = p.run(stdout, log, env)
 		}
 	}
 	if err != nil {
@@ -86,9 +89,9 @@ func (p *Process) Start(t testing.TB) {
 
 // run starts the process on a thread of its own, which waits for it: the kernel
 // ends the child with the thread that made it, not with the process.
-func (p *Process) run(stdout, log *os.File) error {
+func (p *Process) run(stdout, log *os.File, env []string) error {
 	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = p.env, stdout, log, ownGroup()
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = slices.Concat(p.env, env), stdout, log, ownGroup()
 	cmd, exited, started := p.cmd, make(chan struct{}), make(chan error)
 	p.exited = exited
 	go func() {
@@ -126,28 +129,51 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // ExitCode is how a process that has exited ended; -1: by a signal.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
+// Ready tells what /readyz says: nil is yes.
+func (p *Process) Ready() error {
+	client := http.Client{Timeout: 2 * time.Second}
+	defer client.CloseIdleConnections()
+	response, err := client.Get("http://" + p.admin + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body := new(bytes.Buffer)
+	_, _ = body.ReadFrom(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", body)
+	}
+	return nil
+}
+
+// Metrics is what the program shows on /metrics.
+func (p *Process) Metrics(t testing.TB) []byte {
+	t.Helper()
+	r, err := http.Get("http://" + p.admin + "/metrics") //nolint:noctx // the program is on this machine
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
 // WaitReady waits until /readyz says yes.
 func (p *Process) WaitReady(t testing.TB) {
 	t.Helper()
-	client := http.Client{Timeout: 2 * time.Second}
-	defer client.CloseIdleConnections()
-	last := "no answer yet"
 	for deadline := time.Now().Add(startPatience); ; {
 		if !p.Running() {
 			t.Fatalf("%s exited with code %d before it was ready; its log ends:\n%s", p.Name, p.ExitCode(), p.LogTail())
 		}
-		response, err := client.Get("http://" + p.admin + "/readyz")
+		err := p.Ready()
 		if err == nil {
-			body := new(bytes.Buffer)
-			_, _ = body.ReadFrom(response.Body)
-			_ = response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return
-			}
-			last = body.String()
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s is not ready after %s: %s; its log ends:\n%s", p.Name, startPatience, last, p.LogTail())
+			t.Fatalf("%s is not ready after %s: %v; its log ends:\n%s", p.Name, startPatience, err, p.LogTail())
 		}
 		time.Sleep(pollEvery)
 	}

@@ -3,12 +3,17 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
@@ -31,7 +36,19 @@ const (
 // bucket service; zero counts mean one.
 type Options struct {
 	Writers, Readers, Routers int
-	Store                     Store
+	// Compactors are none by default.
+	Compactors int
+	Store      Store
+	// Links puts a Link between each process and each of its dependencies, and in
+	// front of each process for the others, so that tests can break them; the
+	// store has to be S3. Seed decides which requests meet StoreFaults.
+	Links bool
+	Seed  uint64
+	// Programs gives the path of a service's program; nil: Program.
+	Programs func(t testing.TB, name string) string
+	// Secured has authentication on, certificates between the services, and TLS for
+	// clients.
+	Secured bool
 	// Env is added to the environment of every program.
 	Env []string
 }
@@ -41,10 +58,20 @@ type Options struct {
 type Cluster struct {
 	Etcd *etcd.TestServer
 	NATS *nats.TestServer
+	// Store is the S3 server; nil with a store of files.
+	Store *s3.Server
+	// Access is how it lets clients in; nil: everybody may come.
+	Access *Access
+	// Folder is where the store of files is; "" with S3.
+	Folder string
 
 	postgres        *postgres.Server
 	postgresOptions postgres.Options
+	options         Options
 	env             []string
+	store           *storeProxy
+	storeAddress    string // host:port of the S3 server
+	links           map[string]map[Dependency]*Link
 	processes       map[string]*Process
 	ports           map[string]int // gRPC, by process
 	http            map[string]int // routers'
@@ -58,32 +85,63 @@ func Start(t testing.TB, o Options) *Cluster {
 		Etcd: etcd.ForTest(t), NATS: nats.ForTest(t), writers: max(o.Writers, 1),
 		postgresOptions: postgres.Options{Dir: postgres.TempDir(t), Fast: true},
 		processes:       map[string]*Process{}, ports: map[string]int{}, http: map[string]int{},
+		options: o, links: map[string]map[Dependency]*Link{},
+	}
+	if c.options.Programs == nil {
+		c.options.Programs = Program
 	}
 	c.StartPostgres(t)
 	t.Cleanup(func() { c.StopPostgres(t) })
+	if o.Secured {
+		c.Access = NewAccess(t)
+	}
 	c.env = append(c.commonEnv(t, o.Store), o.Env...)
 	c.add(t, "account", 1)
 	c.add(t, "bucket", 1)
 	c.add(t, "stream-writer", o.Writers)
 	c.add(t, "stream-reader", o.Readers)
 	c.add(t, "router", o.Routers)
+	if o.Compactors > 0 {
+		c.add(t, "compactor", o.Compactors)
+	}
 	for _, p := range c.processes {
 		p.Start(t)
 	}
 	for _, p := range c.processes {
 		p.WaitReady(t)
 	}
+	c.waitAcquainted(t)
 	for name := range c.http {
-		waitUsable(t, loopback(c.ports[name]))
+		waitUsable(t, Connect(t, c, c.url(c.ports[name])), name)
 	}
 	return c
+}
+
+// waitAcquainted waits until everybody who places shards knows every writer: those
+// that are taken before move when they do.
+func (c *Cluster) waitAcquainted(t testing.TB) {
+	t.Helper()
+	for _, name := range c.Names() {
+		if role := name[:strings.LastIndexByte(name, '-')]; role != "router" && role != "stream-writer" {
+			continue
+		}
+		Eventually(t, startPatience, name+" knows every writer", func() error {
+			figures, err := c.processes[name].Figures()
+			if err != nil {
+				return err
+			}
+			if known := figures[`samsa_discovery_members{role="stream-writer"}`]; known != float64(c.writers) {
+				return fmt.Errorf("it knows %v of %d", known, c.writers)
+			}
+			return nil
+		})
+	}
 }
 
 // commonEnv is what all programs are told.
 func (c *Cluster) commonEnv(t testing.TB, store Store) []string {
 	env := []string{
 		"SAMSA_SERVER_ADDRESS=127.0.0.1",
-		"SAMSA_AUTH_ENABLED=false", // Options.Env may turn it on
 		"SAMSA_SERVER_ETCD_ENDPOINTS=" + c.Etcd.Endpoint,
 		"SAMSA_DATABASE_URL=" + c.postgres.URL,
 		"SAMSA_NATS_URLS=" + c.NATS.URL,
@@ -91,9 +149,12 @@ func (c *Cluster) commonEnv(t testing.TB, store Store) []string {
 		"SAMSA_OBSERVABILITY_LOG_FORMAT=json",
 	}
 	if store == File {
-		return append(env, "SAMSA_STORAGE_URL=file://"+filepath.ToSlash(t.TempDir()))
+		c.Folder = filepath.ToSlash(t.TempDir())
+		return append(env, "SAMSA_STORAGE_URL=file://"+c.Folder)
 	}
-	config := s3.ForTest(t).Config("")
+	server := s3.ForTest(t)
+	c.Store, c.storeAddress = server, strings.TrimPrefix(server.Endpoint, "http://")
+	config := server.Config("")
 	return append(env,
 		"SAMSA_STORAGE_URL="+config.URL,
 		"SAMSA_STORAGE_S3_ENDPOINT="+config.S3.Endpoint,
@@ -114,12 +175,16 @@ func (c *Cluster) add(t testing.TB, role string, count int) {
 			"SAMSA_SERVER_NODE_ID=" + name,
 			"SAMSA_SERVER_PORT=" + strconv.Itoa(c.ports[name]),
 			"SAMSA_OBSERVABILITY_METRICS_PORT=" + strconv.Itoa(admin),
-		}, quickDeletion(role)...)
+		}, quickUpkeep(role)...)
 		if role == "router" {
 			c.http[name] = freePort(t)
 			env = append(env, "SAMSA_SERVER_HTTP_PORT="+strconv.Itoa(c.http[name]))
 		}
-		c.processes[name] = newProcess(t, name, Program(t, role), loopback(admin), nil, append(env, c.env...))
+		env = append(append(env, c.Access.env(role)...), c.env...)
+		if c.options.Links {
+			env = append(env, c.linkedEnv(t, name)...)
+		}
+		c.processes[name] = newProcess(t, name, c.options.Programs(t, role), loopback(admin), nil, env)
 	}
 }
 
@@ -127,10 +192,23 @@ func (c *Cluster) add(t testing.TB, role string, count int) {
 func (c *Cluster) Name() string { return "split" }
 
 // Address implements Target: it is router-0's.
-func (c *Cluster) Address() string { return "http://" + loopback(c.ports["router-0"]) }
+func (c *Cluster) Address() string { return c.url(c.ports["router-0"]) }
+
+func (c *Cluster) url(port int) string {
+	if c.Access != nil {
+		return "https://" + loopback(port)
+	}
+	return "http://" + loopback(port)
+}
 
 // HTTP implements Target.
-func (c *Cluster) HTTP() string { return "http://" + loopback(c.http["router-0"]) }
+func (c *Cluster) HTTP() string { return c.url(c.http["router-0"]) }
+
+// Environ is what all programs are told beside what is each one's own.
+func (c *Cluster) Environ() []string { return c.env }
+
+// At is where a process such as "stream-writer-0" speaks gRPC: host:port.
+func (c *Cluster) At(name string) string { return loopback(c.ports[name]) }
 
 // Process is the process of a name such as "stream-writer-0".
 func (c *Cluster) Process(t testing.TB, name string) *Process {
@@ -141,6 +219,9 @@ func (c *Cluster) Process(t testing.TB, name string) *Process {
 	}
 	return p
 }
+
+// Names are the names of all processes, in order.
+func (c *Cluster) Names() []string { return slices.Sorted(maps.Keys(c.processes)) }
 
 // Kill ends a process with SIGKILL.
 func (c *Cluster) Kill(t testing.TB, name string) { t.Helper(); c.Process(t, name).Kill(t) }
@@ -188,23 +269,38 @@ func (c *Cluster) StartPostgres(t testing.TB) {
 	c.postgres = server
 }
 
-// OwnerOf is the writer that owns a stream's shard now, and "" if none does.
-func (c *Cluster) OwnerOf(t testing.TB, bucket, stream string) string {
+// PostgresURL is the database's, for tests that look into it.
+func (c *Cluster) PostgresURL() string { return c.postgres.URL }
+
+// OwnerOf is the writer that owns a stream's shard now, and "" if none does. Those
+// that are paused are not asked.
+func (c *Cluster) OwnerOf(t testing.TB, bucket, stream string, paused ...string) string {
 	t.Helper()
 	for i := range c.writers {
 		name := fmt.Sprintf("stream-writer-%d", i)
-		if c.processes[name].Running() && c.owns(t, name, bucket, stream) {
+		if !slices.Contains(paused, name) && c.processes[name].Running() && c.owns(t, name, bucket, stream) {
 			return name
 		}
 	}
 	return ""
 }
 
+// Behind opens a connection to one of the processes, as a service of a role has it.
+func (c *Cluster) Behind(t testing.TB, name, role string) *grpc.ClientConn {
+	t.Helper()
+	if c.Access == nil {
+		return Dial(t, c.At(name))
+	}
+	config := c.Access.TLS(t, role)
+	config.InsecureSkipVerify = true // names of services are roles, not addresses
+	return ConnectWith(t, c.At(name), credentials.NewTLS(config))
+}
+
 // owns asks a writer for a stream that it can only know of as the owner.
 func (c *Cluster) owns(t testing.TB, name, bucket, stream string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := clusterv1.NewWriterServiceClient(Dial(t, loopback(c.ports[name]))).
+	_, err := clusterv1.NewWriterServiceClient(c.Behind(t, name, "stream-reader")).
 		Locate(ctx, &clusterv1.LocateRequest{Bucket: bucket, Stream: stream, ProveTail: true})
 	if err == nil {
 		return true

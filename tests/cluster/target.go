@@ -27,7 +27,7 @@ type Target interface {
 // Client connects to a target for as long as the test runs.
 func Client(t testing.TB, target Target, opts ...client.Option) *client.Client {
 	t.Helper()
-	c, err := client.New(target.Address(), opts...)
+	c, err := client.New(target.Address(), append(clientOptions(target), opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +48,8 @@ func Dial(t testing.TB, address string) *grpc.ClientConn {
 
 // waitUsable waits until every kind of call gets to where it belongs: programs
 // that have just started must first learn of each other.
-func waitUsable(t testing.TB, address string) {
+func waitUsable(t testing.TB, conn *grpc.ClientConn, through string) {
 	t.Helper()
-	conn := Dial(t, address)
 	stream := samsav1.NewStreamServiceClient(conn)
 	name := struct{ bucket, stream string }{"no-such-bucket", "none"}
 	probes := map[string]func(context.Context) error{
@@ -72,7 +71,7 @@ func waitUsable(t testing.TB, address string) {
 		},
 	}
 	for role, probe := range probes {
-		Eventually(t, startPatience, role+" can be reached through "+address, func() error {
+		Eventually(t, startPatience, role+" can be reached through "+through, func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
 			if err := probe(ctx); status.Code(err) != codes.NotFound {

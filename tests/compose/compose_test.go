@@ -27,6 +27,7 @@ func TestCompose(t *testing.T) {
 	t.Run("QuickStartByCommandLineAndCurl", func(t *testing.T) { quickStart(t, s) })
 	t.Run("NamesWithSlashesPassTheEdge", func(t *testing.T) { slashes(t, s) })
 	t.Run("WithoutTokenNothing", func(t *testing.T) { withoutToken(t, s) })
+	t.Run("ATokenMayWhatItSaysUntilItIsRevoked", func(t *testing.T) { limitedToken(t, s) })
 	t.Run("LiveOverEachProtocol", func(t *testing.T) { live(t, s) })
 	t.Run("ShardsSpread", func(t *testing.T) { spread(t, s) })
 
@@ -41,6 +42,8 @@ func TestCompose(t *testing.T) {
 	for _, service := range []string{"router", "stream-reader", "stream-writer", "account", "bucket", "compactor"} {
 		t.Run("RollingRestartOf_"+service, func(t *testing.T) { rollingRestart(t, s, l, service) })
 	}
+	t.Run("TLSWithCertificates", func(t *testing.T) { withTLS(t, s) })
+	l.requireUnharmed(t, "another edge")
 	t.Run("NothingAcknowledgedIsLost", l.finish)
 }
 
@@ -70,6 +73,33 @@ func withoutToken(t *testing.T, s stack) {
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
+}
+
+// limitedToken issues a token that may read one bucket, by the command line, and takes
+// it back.
+func limitedToken(t *testing.T, s stack) {
+	var issued struct {
+		Secret string `json:"access_token"`
+	}
+	out := s.cli(t, "", "token", "issue", "compose-reader", "--op", "read", "--buckets-exact", bucket, "--streams-prefix", "", "--format", "json")
+	require.NoError(t, json.Unmarshal([]byte(out), &issued), out)
+	token := issued.Secret
+	call := func(token, method, path, body string) int {
+		r, err := http.NewRequestWithContext(t.Context(), method, s.url()+path, strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Authorization", "Bearer "+token)
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response.StatusCode
+	}
+	records := "/api/v1/buckets/" + bucket + "/streams/my-stream/records"
+	require.Equal(t, http.StatusOK, call(token, http.MethodGet, records, ""))
+	require.Equal(t, http.StatusForbidden, call(token, http.MethodPost, records, `{"records":[{"body":"eA=="}]}`))
+	require.Equal(t, http.StatusUnauthorized, call(token+"0", http.MethodGet, records, ""))
+	s.cli(t, "", "token", "revoke", "compose-reader")
+	require.Eventually(t, func() bool { return call(token, http.MethodGet, records, "") == http.StatusUnauthorized },
+		time.Minute, 100*time.Millisecond, "a revoked token goes on")
 }
 
 // live follows one stream by gRPC, lines and events at once, all through the edge.
@@ -148,8 +178,9 @@ func owned(t *testing.T, writer string) (shards int) {
 	return shards
 }
 
-// outage stops what appends and live reads of known streams do not need.
+// outage stops what appends, tails and reads of known streams do not need.
 func outage(t *testing.T, s stack, l *load, dependency string) {
+	finish := startStrict(t, s)
 	s.compose(t, "", "stop", dependency)
 	l.requireUnharmed(t, dependency+" stopping")
 	until := time.After(10 * time.Second)
@@ -160,6 +191,22 @@ func outage(t *testing.T, s stack, l *load, dependency string) {
 		awaitHealthy(t, container)
 	}
 	l.requireUnharmed(t, dependency+" coming back")
+	finish()
+}
+
+// withTLS starts the edge anew with certificates, as an operator would who got some.
+func withTLS(t *testing.T, s stack) {
+	certificates := newCertificates(t)
+	t.Setenv("SAMSA_CERTIFICATES", certificates)
+	s.compose(t, "", "up", "-d", "--no-build", "--pull", "never", "--no-deps", "edge")
+	awaitHealthy(t, s.containers(t, "edge")[0])
+	address := "https://localhost:" + s.env["SAMSA_TLS_PORT"]
+	run(t, "", "curl", "-fsS", "--tlsv1.3", "--cacert", certificates+"/tls.crt", "-H", "Authorization: Bearer "+s.token(), address+"/api/v1/buckets")
+	c, err := client.New(address, client.WithToken(s.token()), client.WithCAFile(certificates+"/tls.crt"))
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Bucket(bucket).Stream("my-stream").CheckTail(t.Context())
+	require.NoError(t, err)
 }
 
 func killWriter(t *testing.T, s stack, l *load) {

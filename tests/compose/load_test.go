@@ -71,9 +71,12 @@ func input(stream int, n int64) client.AppendInput {
 	return client.AppendInput{Records: []client.AppendRecord{{Body: fmt.Appendf(nil, "%d/%d", stream, n)}}}
 }
 
-// write appends under a producer id, so that the library may send again.
+// write appends under a producer id, so that the library may send again. It takes its
+// time: each record is an object, and all of them are read back.
 func (l *load) write(ctx context.Context, i int) {
-	for ctx.Err() == nil {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for ; ctx.Err() == nil; <-tick.C {
 		n := l.acked[i].Load()
 		begun := time.Now()
 		_, err := l.streams[i].Append(context.WithoutCancel(ctx), input(i, n),
@@ -131,15 +134,61 @@ func (l *load) finish(t *testing.T) {
 	l.stop()
 	l.done.Wait()
 	require.Empty(t, l.failures.take())
-	for i, s := range l.streams {
-		var n int64
-		for record, err := range s.ReadSession(t.Context(), client.Read{Start: client.FromSeqNum(0)}, client.StopAtTail()).Records() {
-			require.NoError(t, err)
-			require.Equal(t, fmt.Sprintf("%d/%d", i, n), string(record.Body))
-			require.Equal(t, uint64(n), record.SeqNum)
-			n++
+	for i := range l.streams {
+		l.done.Go(func() {
+			if err := l.readBack(t, i); err != nil {
+				l.failures.add("read", err)
+			}
+		})
+	}
+	l.done.Wait()
+	require.Empty(t, l.failures.take())
+}
+
+func (l *load) readBack(t *testing.T, i int) error {
+	var n int64
+	s := l.streams[i]
+	for record, err := range s.ReadSession(t.Context(), client.Read{Start: client.FromSeqNum(0)}, client.StopAtTail()).Records() {
+		if err != nil {
+			return err
 		}
-		require.Equal(t, l.acked[i].Load(), n, "%s", s.Name())
-		t.Logf("%s: %d records acknowledged, %d there, in order", s.Name(), n, n)
+		if record.SeqNum != uint64(n) || string(record.Body) != fmt.Sprintf("%d/%d", i, n) {
+			return fmt.Errorf("record %d of %s is %q with seq_num %d", n, s.Name(), record.Body, record.SeqNum)
+		}
+		n++
+	}
+	if acked := l.acked[i].Load(); acked != n {
+		return fmt.Errorf("%s: %d records acknowledged, %d there", s.Name(), acked, n)
+	}
+	t.Logf("%s: %d records acknowledged, %d there, in order", s.Name(), n, n)
+	return nil
+}
+
+// startStrict appends to a stream and looks at its tail, again and again, with calls
+// that are never made a second time; finish requires that all of them succeeded.
+func startStrict(t *testing.T, s stack) (finish func()) {
+	t.Helper()
+	stream := s.client(t, client.WithRetry(client.Retry{Policy: client.RetryNone})).Bucket(bucket).Stream("strict")
+	ctx, cancel := context.WithCancel(context.Background())
+	var calls int
+	var failed failures
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ; ctx.Err() == nil; calls += 2 {
+			if _, err := stream.Append(t.Context(), input(0, 0)); err != nil {
+				failed.add("append", err)
+			}
+			if _, err := stream.CheckTail(t.Context()); err != nil {
+				failed.add("tail", err)
+			}
+		}
+	})
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return func() {
+		t.Helper()
+		cancel()
+		done.Wait()
+		require.Empty(t, failed.take())
+		t.Logf("%d appends and tails that are never tried again succeeded", calls)
 	}
 }

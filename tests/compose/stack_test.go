@@ -27,7 +27,7 @@ func newStack(t *testing.T) stack {
 	t.Helper()
 	file, err := os.Open(root + "/" + envFile())
 	require.NoError(t, err)
-	defer file.Close() //nolint:errcheck // only read from
+	defer file.Close()
 	s := stack{env: map[string]string{}}
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		if key, value, found := strings.Cut(lines.Text(), "="); found && !strings.HasPrefix(key, "#") {
@@ -69,7 +69,7 @@ func (s stack) compose(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	binary := cmp.Or(os.Getenv("SAMSA_TEST_COMPOSE"), root+"/bin/docker-compose")
 	return run(t, stdin, binary, append([]string{
-		"--project-directory", root, "--env-file", root + "/" + envFile(), "--profile", "full", "--profile", "cli"}, args...)...)
+		"--project-name", cmp.Or(os.Getenv("COMPOSE_PROJECT_NAME"), "samsa-test"), "--project-directory", root, "--env-file", root + "/" + envFile(), "--profile", "full", "--profile", "cli"}, args...)...)
 }
 
 // cli runs the command line in its container.

@@ -483,10 +483,11 @@ func (s *Suite) TestAppend_CancelledCallLeavesTheStreamWhole(t *testing.T) {
 		}
 		a.fill(t, "last")
 		got := bodies(a.all(t))
-		require.Equal(t, "last", got[len(got)-1])
+		require.Contains(t, got, "last") // a cancelled one may land behind it
 		require.NotContains(t, got, "never sent")
 		require.Len(t, slices.Compact(slices.Sorted(slices.Values(got))), len(got), "something is there twice")
-		for pair := range slices.Chunk(got[:len(got)-1], 2) {
+		others := slices.DeleteFunc(got, func(body string) bool { return body == "last" })
+		for pair := range slices.Chunk(others, 2) {
 			require.Equal(t, strings.TrimSuffix(pair[0], "a"), strings.TrimSuffix(pair[1], "b"), "a batch is whole")
 		}
 	})

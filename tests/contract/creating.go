@@ -122,7 +122,7 @@ func (s *Suite) TestCreating_StreamInMissingBucketIsNotFound(t *testing.T) {
 // bucket says later does not matter.
 func (s *Suite) TestCreating_ConfigResolvesFromRequestThenBucketThenSystem(t *testing.T) {
 	s.each(t, func(t *testing.T, d *door) {
-		plain := s.stream(t, d, nil)
+		plain := s.stream(t, d, &samsav1.StreamConfig{})
 		requireSame(t, systemDefault(), plain.config(t))
 
 		bucket := s.bucket(t, &samsav1.BucketConfig{DefaultStreamConfig: &samsav1.StreamConfig{
@@ -157,7 +157,7 @@ func (s *Suite) TestCreating_ConfigResolvesFromRequestThenBucketThenSystem(t *te
 // TestCreating_UnknownEnumValuesAreRefused, wherever there are settings.
 func (s *Suite) TestCreating_UnknownEnumValuesAreRefused(t *testing.T) {
 	s.each(t, func(t *testing.T, d *door) {
-		a := s.stream(t, d, nil)
+		a := s.stream(t, d, &samsav1.StreamConfig{})
 		for _, bad := range []*samsav1.StreamConfig{{StorageClass: 99}, {TimestampingMode: 99}, {StorageClass: -1}} {
 			_, err := d.CreateStream(call(t), &samsav1.CreateStreamRequest{Bucket: a.bucket, Stream: "bad", Config: bad})
 			requireFailure(t, invalid, err)
@@ -180,7 +180,7 @@ func (s *Suite) TestCreating_UnknownEnumValuesAreRefused(t *testing.T) {
 // TestCreating_ReconfigureStreamChangesTheMaskedPathsOnly.
 func (s *Suite) TestCreating_ReconfigureStreamChangesTheMaskedPathsOnly(t *testing.T) {
 	s.each(t, func(t *testing.T, d *door) {
-		a := s.stream(t, d, nil)
+		a := s.stream(t, d, &samsav1.StreamConfig{})
 		change := &samsav1.StreamConfig{
 			StorageClass: express, RetentionAgeSeconds: new(uint64(60)), TimestampingMode: arrival, AllowFutureTimestamps: new(true),
 		}

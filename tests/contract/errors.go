@@ -32,7 +32,8 @@ var (
 	conditionFailed = failure{samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, codes.FailedPrecondition, http.StatusPreconditionFailed, "condition_failed"}
 	producerGap     = failure{samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, codes.FailedPrecondition, http.StatusBadRequest, "producer_gap"}
 	pastTail        = failure{samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, codes.OutOfRange, http.StatusRequestedRangeNotSatisfiable, "past_tail"}
-	outcomeUnknown  = failure{samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, codes.Unknown, http.StatusInternalServerError, ""}
+	tooLarge        = failure{samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, codes.ResourceExhausted, http.StatusRequestEntityTooLarge, ""}
+	forgotten       = failure{samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, codes.Unknown, http.StatusInternalServerError, "producer_forgotten"}
 )
 
 // requireFailure checks an error in full and returns its detail.

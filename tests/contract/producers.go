@@ -48,7 +48,7 @@ func (s *Suite) TestAppend_ResentOldProducerBatchIsOfUnknownOutcome(t *testing.T
 		}
 		unchanged := a.unchanged(t)
 		_, err := a.try(t, numbered("p", 0, "0"))
-		requireFailure(t, outcomeUnknown, err)
+		requireFailure(t, forgotten, err)
 		a.append(t, numbered("p", 1, "1"))
 		unchanged()
 	})
@@ -121,6 +121,25 @@ func (s *Suite) TestAppend_ProducerBatchInFlightIsAppendedOnce(t *testing.T) {
 			}
 		}
 		require.Equal(t, []string{"0", "1", "2", "3", "4"}, bodies(a.all(t)))
+	})
+}
+
+// TestAppend_ForgottenProducerIsOfUnknownOutcome, also with its very first batch,
+// while new producers go on working.
+func (s *Suite) TestAppend_ForgottenProducerIsOfUnknownOutcome(t *testing.T) {
+	s.each(t, func(t *testing.T, d *door) {
+		a := s.stream(t, d, nil)
+		const producers = 70
+		for i := range producers {
+			a.append(t, numbered(fmt.Sprint(i), 0, "x"))
+		}
+		unchanged := a.unchanged(t)
+		for i := range producers - 64 {
+			_, err := a.try(t, numbered(fmt.Sprint(i), 0, "x"))
+			requireFailure(t, forgotten, err)
+		}
+		unchanged()
+		a.append(t, numbered("new", 0, "x"))
 	})
 }
 

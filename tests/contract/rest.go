@@ -35,7 +35,7 @@ func (s *Suite) curl(t testing.TB, method, path, body string, headers ...string)
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.web.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
@@ -237,7 +237,7 @@ func (s *Suite) open(t testing.TB, path string, headers ...string) (*http.Respon
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Set(name, value)
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := s.web.Do(request)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = response.Body.Close() })
 	return response, bufio.NewReader(response.Body)

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+
+	"github.com/samsa-io/samsa/tests/cluster"
 )
 
 // restConn is REST in the shape of a gRPC connection.
@@ -27,10 +29,20 @@ type restConn struct {
 	client *http.Client
 }
 
-func newRESTConn(t testing.TB, base string) *restConn {
-	transport := &http.Transport{MaxIdleConnsPerHost: 16}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &restConn{base, &http.Client{Transport: transport}}
+func newRESTConn(t testing.TB, target cluster.Target) *restConn {
+	return &restConn{target.HTTP(), cluster.HTTPClient(t, target)}
+}
+
+// REST is REST in the shape of a gRPC connection, for other suites.
+func REST(base string, client *http.Client) grpc.ClientConnInterface { return &restConn{base, client} }
+
+// StatusOf is the HTTP status of an error that came over REST, and its detail.
+func StatusOf(err error) (int, *samsav1.ErrorDetail) {
+	var e *httpError
+	if !errors.As(err, &e) {
+		return 0, nil
+	}
+	return e.status, e.detail
 }
 
 // binding is how REST makes a call: the method, and the path with the fields that
@@ -89,6 +101,9 @@ func (c *restConn) send(ctx context.Context, method string, args proto.Message) 
 	request, err := c.request(ctx, method, args)
 	if err != nil {
 		return nil, err
+	}
+	if md, _ := metadata.FromOutgoingContext(ctx); len(md.Get("authorization")) > 0 {
+		request.Header.Set("Authorization", md.Get("authorization")[0])
 	}
 	response, err := c.client.Do(request)
 	if err != nil {

@@ -3,6 +3,7 @@ package contract
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Suite struct {
 	rest    *door
 	names   atomic.Uint64
 	prefix  string
+	web     *http.Client // for what is not the shape of a call
 }
 
 // door is a way into the system. Both speak the same messages.
@@ -60,8 +62,9 @@ func newDoor(name string, conn grpc.ClientConnInterface) *door {
 func Run(t *testing.T, target cluster.Target, o Options) {
 	s := &Suite{
 		target: target, options: o,
-		grpc:   newDoor("grpc", cluster.Dial(t, strings.TrimPrefix(target.Address(), "http://"))),
-		rest:   newDoor("rest", newRESTConn(t, target.HTTP())),
+		grpc:   newDoor("grpc", cluster.Connect(t, target, target.Address())),
+		rest:   newDoor("rest", newRESTConn(t, target)),
+		web:    cluster.HTTPClient(t, target),
 		prefix: fmt.Sprintf("c%x", time.Now().UnixNano()),
 	}
 	suite := reflect.ValueOf(s)
@@ -116,6 +119,9 @@ type at struct {
 // stream makes a stream in a bucket of its own.
 func (s *Suite) stream(t testing.TB, d *door, config *samsav1.StreamConfig) *at {
 	t.Helper()
+	if config == nil {
+		config = &samsav1.StreamConfig{RetentionAgeSeconds: new(uint64(0))} // tests have timestamps from long ago
+	}
 	a := &at{door: d, bucket: s.bucket(t, nil), stream: "s"}
 	a.create(t, config)
 	return a

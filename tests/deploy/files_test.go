@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 )
 
@@ -58,6 +60,29 @@ func TestCompose_EveryServiceIsPinnedBoundedAndUnprivileged(t *testing.T) {
 		require.Equal(t, name == "volumes", strings.HasPrefix(s.User, "0"), "%s runs as %q", name, s.User)
 		require.Equal(t, slices.Contains(unchecked, name), s.Healthcheck == nil, "health check of %s", name)
 	}
+}
+
+// requireMemoryLimit checks that Go is told of a container's memory: nine tenths of it,
+// so that what is not Go's heap has room.
+func requireMemoryLimit(t *testing.T, name, told string, bytes int64) {
+	t.Helper()
+	mebibytes, err := strconv.ParseInt(strings.TrimSuffix(told, "MiB"), 10, 64)
+	require.NoError(t, err, "GOMEMLIMIT of %s: %q", name, told)
+	require.InDelta(t, 0.9, float64(mebibytes<<20)/float64(bytes), 0.01, "GOMEMLIMIT of %s", name)
+}
+
+func TestCompose_GoIsToldOfItsMemory(t *testing.T) {
+	found := 0
+	for name, s := range compose(t).Services {
+		if _, ours := s.Environment["SAMSA_STORAGE_URL"]; ours {
+			found++
+			memory := strings.NewReplacer("M", "Mi", "G", "Gi").Replace(s.Deploy.Resources.Limits["memory"].(string))
+			limit, err := resource.ParseQuantity(memory)
+			require.NoError(t, err, name)
+			requireMemoryLimit(t, name, s.Environment["GOMEMLIMIT"], limit.Value())
+		}
+	}
+	require.Equal(t, 6, found)
 }
 
 func TestCompose_EveryVariableHasAnExample(t *testing.T) {
@@ -127,7 +152,8 @@ func TestGrafana_DashboardsNameSourcesThatAreProvisioned(t *testing.T) {
 	}
 }
 
-// Each alert's name stands in the guide, which says what to do.
+// Each alert has its heading in the guide, which says what to do, and each such
+// heading its alert.
 func TestPrometheus_EachAlertIsExplained(t *testing.T) {
 	var rules struct {
 		Groups []struct {
@@ -142,9 +168,53 @@ func TestPrometheus_EachAlertIsExplained(t *testing.T) {
 	guide := string(read(t, "deploy/README.md"))
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
-			require.Contains(t, guide, rule.Alert)
+			require.Contains(t, guide, "\n### "+rule.Alert+"\n\n", "the guide has no heading for the alert")
+			guide = strings.Replace(guide, "### "+rule.Alert+"\n", "", 1)
 			require.NotEmpty(t, rule.Labels["severity"], rule.Alert)
 			require.NotEmpty(t, rule.Annotations["summary"], rule.Alert)
 		}
+	}
+	require.NotContains(t, guide, "\n### Samsa", "the guide explains an alert that there is not")
+}
+
+func TestGuide_NamesSettingsThatThereAre(t *testing.T) {
+	known := map[string]bool{}
+	section := ""
+	for line := range strings.Lines(string(read(t, "deploy/config/example.toml"))) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok && strings.HasSuffix(name, "]") {
+			section = strings.TrimSuffix(name, "]")
+			continue
+		}
+		if key, _, ok := strings.Cut(line, " = "); ok {
+			known[section+"."+key] = true
+		}
+	}
+	named := regexp.MustCompile("`((?:server|storage|database|nats|auth|observability|router|account|bucket|stream_writer|stream_reader|compactor)\\.[a-z0-9_.]+|tls\\.[a-z]+_[a-z_]+)`")
+	for _, m := range named.FindAllStringSubmatch(string(read(t, "deploy/README.md")), -1) {
+		require.True(t, known[m[1]], "deploy/config/example.toml has no %s", m[1])
+	}
+}
+
+func TestPrometheus_EachAlertIsTested(t *testing.T) {
+	tests := string(read(t, "deploy/prometheus/alerts_test.yaml"))
+	for _, m := range regexp.MustCompile(`(?m)- alert: (\w+)`).FindAllStringSubmatch(string(read(t, "deploy/prometheus/alerts.yaml")), -1) {
+		quiet := regexp.MustCompile(`\{eval_time: \w+, alertname: ` + m[1] + `\}`)
+		require.Regexp(t, quiet, tests, "no test that the alert keeps quiet")
+		fires := regexp.MustCompile(`(?s)alertname: ` + m[1] + `\n +exp_alerts:`)
+		require.Regexp(t, fires, tests, "no test that the alert fires")
+	}
+}
+
+// The image's build downloads modules before it sees the code: it needs the go.mod of
+// each module in the workspace.
+func TestDockerfile_CopiesEveryModule(t *testing.T) {
+	dockerfile := string(read(t, "deploy/Dockerfile"))
+	modules := regexp.MustCompile(`(?m)^\s+\./(\S+)$`).FindAllStringSubmatch(string(read(t, "go.work")), -1)
+	require.NotEmpty(t, modules)
+	for _, m := range modules {
+		require.Contains(t, dockerfile, "\nCOPY "+m[1]+"/go.* "+m[1]+"/\n")
+	}
+	for _, image := range regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(dockerfile, -1) {
+		require.True(t, image[1] == "scratch" || strings.Contains(image[1], ":"), "%s is not pinned", image[1])
 	}
 }

@@ -156,6 +156,20 @@ func TestKubernetes_EachWorkloadIsGuarded(t *testing.T) {
 	}
 }
 
+func TestKubernetes_GoIsToldOfItsMemory(t *testing.T) {
+	_, all := resources(t)
+	for _, w := range workloads(all) {
+		for _, c := range w.pod.Spec.Containers {
+			if w.name == "edge" {
+				continue
+			}
+			told := slices.IndexFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == "GOMEMLIMIT" })
+			require.GreaterOrEqual(t, told, 0, "%s has no GOMEMLIMIT", c.Name)
+			requireMemoryLimit(t, c.Name, c.Env[told].Value, c.Resources.Limits.Memory().Value())
+		}
+	}
+}
+
 // A pod must be allowed as long to stop as its program may take at most.
 func TestKubernetes_PodsMayDrain(t *testing.T) {
 	const longestStop = 60 // service.StopTimeout, in seconds

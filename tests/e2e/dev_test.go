@@ -52,9 +52,11 @@ func TestStop_OfDevLeavesNothing(t *testing.T) {
 		_, err := c.Bucket("stop").Stream("s").Append(ctx, client.AppendInput{Records: []client.AppendRecord{{}}})
 		require.NoError(t, err)
 		session := c.Bucket("stop").Stream("s").ReadSession(ctx, client.Read{Start: client.FromSeqNum(0)})
-		batch, err := session.Next()
-		require.NoError(t, err)
-		require.Len(t, batch.Records, i+1)
+		for kept := 0; kept < i+1; { // in one batch or several
+			batch, err := session.Next()
+			require.NoError(t, err)
+			kept += len(batch.Records)
+		}
 		begun := time.Now()
 		if s == syscall.SIGINT {
 			dev.SignalGroup(t, s) // as a terminal does for Ctrl-C

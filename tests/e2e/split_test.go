@@ -80,6 +80,8 @@ func TestSplit(t *testing.T) {
 	t.Run("KillOfTheOwnerWithPostgresDown", func(t *testing.T) { killOwner(t, c) })
 	t.Run("KillOfEachOwnerDuringRealInput", func(t *testing.T) { killDuringInput(t, c) })
 	t.Run("PausedOwnerThatComesBackDoesNotDisturb", func(t *testing.T) { pauseOwner(t, c) })
+	t.Run("PauseOfTheOwnerDuringASession", func(t *testing.T) { pauseDuringSession(t, c) })
+	t.Run("PauseOfTheOwnerDuringAnAppend", func(t *testing.T) { pauseDuringAppend(t, c) })
 	t.Run("KillOfAReader", func(t *testing.T) { killReader(t, c) })
 	t.Run("OutagesDoNotStopKnownStreams", func(t *testing.T) { outages(t, c) })
 	t.Run("StopOfTheOwner", func(t *testing.T) { stopOwner(t, c) })
@@ -167,6 +169,58 @@ func pauseOwner(t *testing.T, c *cluster.Cluster) {
 		Records: []client.AppendRecord{{Body: []byte("after")}}, Conditions: client.Conditions{MatchSeqNum: &before.SeqNum},
 	})
 	require.NoError(t, err)
+}
+
+// pauseDuringSession pauses the owner while a session's batches are on their way to
+// it: nobody answers them, and no connection breaks.
+func pauseDuringSession(t *testing.T, c *cluster.Cluster) {
+	stream := newStream(t, cluster.Client(t, c), "pause-session")
+	ctx := within(t)
+	var acked gaps
+	producer := stream.Producer(ctx, client.ProducerOptions{MaxRecords: 10, OnAck: func(k client.Acked) {
+		if k.Err == nil {
+			acked.ack()
+		}
+	}})
+	var lines [][]byte
+	add := func(n int) {
+		var last client.Receipt
+		for range n {
+			lines = append(lines, line(len(lines)))
+			var err error
+			last, err = producer.Add(ctx, client.AppendRecord{Body: lines[len(lines)-1]})
+			require.NoError(t, err)
+		}
+		_, err := last.Wait(ctx)
+		if !errors.Is(err, client.ErrNotPlaced) {
+			require.NoError(t, err)
+		}
+	}
+	add(500)
+	owner := c.OwnerOf(t, "pause-session", "s")
+	c.Pause(t, owner)
+	begun := time.Now()
+	add(500)
+	t.Logf("the owner was paused under a session: 500 records took %s, the longest time between two acks %s",
+		time.Since(begun).Round(time.Millisecond), acked.longest.Round(time.Millisecond))
+	require.NotEqual(t, owner, c.OwnerOf(t, "pause-session", "s", owner))
+	c.Resume(t, owner)
+	require.NoError(t, producer.Close(ctx))
+	requireLines(t, stream, lines)
+}
+
+// pauseDuringAppend is the same for single appends.
+func pauseDuringAppend(t *testing.T, c *cluster.Cluster) {
+	stream := newStream(t, cluster.Client(t, c), "pause-append")
+	appendLine(t, stream, 0)
+	owner := c.OwnerOf(t, "pause-append", "s")
+	c.Pause(t, owner)
+	begun := time.Now()
+	appendLine(t, stream, 1)
+	t.Logf("the owner was paused: an append took %s", time.Since(begun).Round(time.Millisecond))
+	c.Resume(t, owner)
+	appendLine(t, stream, 2)
+	requireLines(t, stream, [][]byte{line(0), line(1), line(2)})
 }
 
 func killReader(t *testing.T, c *cluster.Cluster) {

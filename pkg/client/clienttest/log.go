@@ -27,6 +27,7 @@ type log struct {
 	last      uint64 // timestamp
 	millis    uint64 // of the last seq_id
 	producers []*producer
+	forgotten map[string]bool
 	changed   chan struct{} // closed, and replaced, by each append
 }
 
@@ -45,6 +46,7 @@ func newLog(name string, config *samsav1.StreamConfig) *log {
 	return &log{
 		info: &samsav1.StreamInfo{Name: name, CreatedAt: nowMillis()}, config: config,
 		salt: stream.NewID().Salt(), changed: make(chan struct{}),
+		forgotten: map[string]bool{},
 	}
 }
 
@@ -136,8 +138,8 @@ func (l *log) recall(r *samsav1.AppendSessionRequest) (*samsav1.AppendResponse, 
 		}
 	}
 	switch {
-	case r.GetProducerSeq() < expected:
-		return nil, OutcomeUnknown()
+	case l.forgotten[r.GetProducerId()], r.GetProducerSeq() < expected:
+		return nil, forgotten()
 	case r.GetProducerSeq() > expected:
 		return nil, failed("producer_gap", map[string]string{"expected_producer_seq": strconv.FormatUint(expected, 10)},
 			"producer %q leaves a gap", r.GetProducerId())
@@ -164,7 +166,15 @@ func (l *log) remember(r *samsav1.AppendSessionRequest, ack *samsav1.AppendRespo
 	p.next = r.GetProducerSeq() + uint64(len(r.GetRecords()))
 	p.batches = append(p.batches, producedBatch{r.GetProducerSeq(), ack})
 	p.batches = p.batches[max(len(p.batches)-maxProducerBatches, 0):]
-	l.producers = l.producers[max(len(l.producers)-maxProducers, 0):]
+	l.forgetProducers(len(l.producers) - maxProducers)
+}
+
+// forgetProducers forgets those that were silent the longest.
+func (l *log) forgetProducers(count int) {
+	for range max(count, 0) {
+		l.forgotten[l.producers[0].id] = true
+		l.producers = l.producers[1:]
+	}
 }
 
 func (l *log) conditions(r *samsav1.AppendSessionRequest) error {

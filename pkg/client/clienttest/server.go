@@ -167,6 +167,22 @@ func OutcomeUnknown() error {
 	return Errorf(samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, codes.Unknown, nil, "the log is gone")
 }
 
+// ForgetProducers has all streams forget their producers, as many others would.
+func (s *Server) ForgetProducers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.buckets {
+		for _, l := range b.streams {
+			l.forgetProducers(len(l.producers))
+		}
+	}
+}
+
+func forgotten() error {
+	return Errorf(samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, codes.Unknown,
+		map[string]string{"reason": "producer_forgotten"}, "the producer is forgotten")
+}
+
 func withDetails(code codes.Code, message string, detail *samsav1.ErrorDetail) error {
 	st, err := status.New(code, message).WithDetails(protoadapt.MessageV1Of(detail))
 	if err != nil {

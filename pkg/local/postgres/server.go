@@ -181,15 +181,27 @@ func (s *Server) createDatabase(ctx context.Context) error {
 	return err
 }
 
-func (s *Server) urlOf(database string) string {
+func (s *Server) urlOf(database string) string { return urlOf(s.Port, s.password, database) }
+
+func urlOf(port int, password, database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
-		User:     url.UserPassword(userName, s.password),
-		Host:     ports.Address(s.Port),
+		User:     url.UserPassword(userName, password),
+		Host:     ports.Address(port),
 		Path:     database,
 		RawQuery: "sslmode=disable",
 	}
 	return u.String()
+}
+
+// URLOf is the URL of the server that runs in a folder, or ran there last.
+func URLOf(dir string) (string, error) {
+	port, err := ports.Saved(dir)
+	if err != nil {
+		return "", err
+	}
+	password, err := loadPassword(dir)
+	return urlOf(port, password, databaseName), err
 }
 
 // Exited is closed when the server has ended, by Stop or by itself.

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) objstore.Store) {
 		{"Get_RangesOfAnEmptyObject", getRangesOfAnEmptyObject},
 		{"Get_TellsWhatIsAbsent", getTellsWhatIsAbsent},
 		{"Get_BodyIsTheCallersOwn", getBodyIsTheCallersOwn},
+		{"Answers_TellTheStoresTime", answersTellTheStoresTime},
 		{"Delete_IsIdempotent", deleteIsIdempotent},
 		{"Delete_FreesTheKey", deleteFreesTheKey},
 		{"List_IsOrderedByKey", listIsOrderedByKey},
@@ -241,6 +242,16 @@ func getBodyIsTheCallersOwn(t *testing.T, s objstore.Store) {
 	require.NoError(t, err)
 	copy(object.Body, "gone")
 	requireBody(t, s, "key", "body")
+}
+
+func answersTellTheStoresTime(t *testing.T, s objstore.Store) {
+	put(t, s, "key", []byte("body"))
+	object, err := s.Get(t.Context(), "key", objstore.Whole)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), object.Date, time.Minute)
+	info, err := s.Head(t.Context(), "key")
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), info.Date, time.Minute)
 }
 
 func deleteIsIdempotent(t *testing.T, s objstore.Store) {

@@ -2,7 +2,6 @@
 package config
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/config"
@@ -25,6 +24,7 @@ type Compactor struct {
 	LiveBytes        int64  `koanf:"live_bytes" about:"bytes at which a log that is still written to is compacted"`
 	LiveAgeSecs      int64  `koanf:"live_age_secs" about:"seconds after which it is compacted although there are fewer"`
 	Parallel         int64  `koanf:"parallel" about:"logs compacted at once, and requests of the collector at once"`
+	SealAgeSecs      int64  `koanf:"seal_age_secs" about:"seconds after the newest segment of a log that no shard and no living writer belongs to, until it is sealed; 0: never"`
 	AbandonSecs      int64  `koanf:"abandon_secs" about:"seconds after which a job is taken for given up; longer than any job"`
 }
 
@@ -32,7 +32,7 @@ type Compactor struct {
 func Default() Config {
 	return Config{Platform: service.Default(), Compactor: Compactor{
 		IntervalMS: 5000, JobBytes: 64 << 20, TargetChunkBytes: 256 << 10,
-		LiveBytes: 32 << 20, LiveAgeSecs: 300, Parallel: 4, AbandonSecs: 1800,
+		LiveBytes: 32 << 20, LiveAgeSecs: 300, Parallel: 4, SealAgeSecs: 600, AbandonSecs: 1800,
 	}}
 }
 
@@ -43,28 +43,16 @@ func (c *Config) Sections() []config.Section {
 
 // Validate finds every problem.
 func (c *Compactor) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		name        string
-		value       int64
-		least, most int64
-	}{
-		{"interval_ms", c.IntervalMS, 10, 3_600_000},
-		{"job_bytes", c.JobBytes, 1 << 20, 1 << 30},
-		{"target_chunk_bytes", c.TargetChunkBytes, segment.MinChunkBytes, segment.MaxChunkBytes},
-		{"live_bytes", c.LiveBytes, 0, 1 << 40},
-		{"live_age_secs", c.LiveAgeSecs, 0, 86_400},
-		{"parallel", c.Parallel, 1, 256},
-		{"abandon_secs", c.AbandonSecs, 60, 86_400},
-	} {
-		if k.value < k.least || k.value > k.most {
-			problems = append(problems, config.Problem{
-				Key: "compactor." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is out of range",
-				Remedy: "give " + strconv.FormatInt(k.least, 10) + " to " + strconv.FormatInt(k.most, 10) + ", or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.OutOfRange("compactor",
+		config.Range{Key: "interval_ms", Value: c.IntervalMS, Least: 10, Most: 3_600_000},
+		config.Range{Key: "job_bytes", Value: c.JobBytes, Least: 1 << 20, Most: 1 << 30},
+		config.Range{Key: "target_chunk_bytes", Value: c.TargetChunkBytes, Least: segment.MinChunkBytes, Most: segment.MaxChunkBytes},
+		config.Range{Key: "live_bytes", Value: c.LiveBytes, Least: 0, Most: 1 << 40},
+		config.Range{Key: "live_age_secs", Value: c.LiveAgeSecs, Least: 0, Most: 86_400},
+		config.Range{Key: "parallel", Value: c.Parallel, Least: 1, Most: 256},
+		config.Range{Key: "seal_age_secs", Value: c.SealAgeSecs, Least: 0, Most: 86_400},
+		config.Range{Key: "abandon_secs", Value: c.AbandonSecs, Least: 60, Most: 86_400},
+	)
 }
 
 // Interval is the time between looks.
@@ -72,6 +60,9 @@ func (c *Compactor) Interval() time.Duration { return time.Duration(c.IntervalMS
 
 // LiveAge is for how long a log that is written to is left alone.
 func (c *Compactor) LiveAge() time.Duration { return time.Duration(c.LiveAgeSecs) * time.Second }
+
+// SealAge is for how long a log is left unsealed that nobody seems to write to.
+func (c *Compactor) SealAge() time.Duration { return time.Duration(c.SealAgeSecs) * time.Second }
 
 // Abandon is how long a job may take.
 func (c *Compactor) Abandon() time.Duration { return time.Duration(c.AbandonSecs) * time.Second }

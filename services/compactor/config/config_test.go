@@ -16,8 +16,8 @@ func TestDefault_IsValidAndInTheExample(t *testing.T) {
 }
 
 func TestValidate_FindsEveryProblem(t *testing.T) {
-	problems := (&config.Compactor{LiveBytes: -1, LiveAgeSecs: -1}).Validate()
-	require.Len(t, problems, 7)
+	problems := (&config.Compactor{LiveBytes: -1, LiveAgeSecs: -1, SealAgeSecs: -1}).Validate()
+	require.Len(t, problems, 8)
 	for _, p := range problems {
 		require.Contains(t, p.Key, "compactor.")
 		require.NotEmpty(t, p.Remedy)

@@ -9,15 +9,19 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/service"
 	"github.com/samsa-io/samsa/pkg/shardroute"
 	"github.com/samsa-io/samsa/pkg/telemetry"
 	"github.com/samsa-io/samsa/services/router/config"
+	"github.com/samsa-io/samsa/services/router/internal/admin"
 	"github.com/samsa-io/samsa/services/router/internal/backends"
 	"github.com/samsa-io/samsa/services/router/internal/proxy"
+	"github.com/samsa-io/samsa/services/router/internal/quota"
 	"github.com/samsa-io/samsa/services/router/internal/rest"
 	"github.com/samsa-io/samsa/services/router/internal/route"
 	"github.com/samsa-io/samsa/services/router/internal/server"
@@ -29,7 +33,7 @@ func Module(c config.Config) fx.Option {
 	return fx.Module("router",
 		fx.Supply(fx.Private, c),
 		fx.Decorate(func(log *zap.Logger) *zap.Logger { return log.Named("router") }),
-		fx.Provide(fx.Private, newBackends, newProxy, newInner, newAPI),
+		fx.Provide(fx.Private, newBackends, newAdmin, newLimits, newProxy, newQuota, newInner, newAPI),
 		fx.Invoke(run),
 	)
 }
@@ -41,7 +45,15 @@ func newBackends(members *discovery.Registry, dialer *rpc.Dialer, owners *shardr
 	return backends.New(members, dialer, owners, cluster.Shards, log)
 }
 
-func newProxy(c config.Config, b *backends.Backends) (*proxy.Proxy, error) {
+func newAdmin(members *discovery.Registry, dialer *rpc.Dialer, cluster objstore.Cluster) *admin.Admin {
+	return admin.New(members, dialer, cluster.Shards)
+}
+
+func newLimits(reg prometheus.Registerer) (*limit.Metrics, error) {
+	return limit.NewMetrics("router", reg)
+}
+
+func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics) (*proxy.Proxy, error) {
 	table, err := route.NewTable(route.Services()...)
 	if err != nil {
 		return nil, err
@@ -50,7 +62,18 @@ func newProxy(c config.Config, b *backends.Backends) (*proxy.Proxy, error) {
 		ConnectTimeout: c.Router.ConnectTimeout(),
 		RouteTimeout:   c.Router.RouteTimeout(),
 		SlowAnswer:     c.Router.SlowAnswer(),
+		FirstMessage:   c.Router.FirstMessageTimeout(),
+		Idle:           c.Router.SessionIdle(),
+		Stall:          c.Router.WriteTimeout(),
+		Room:           limit.NewRoom(c.Router.MaxInflightBytes, "bytes of calls under way at a router", "router.max_inflight_bytes", m),
 	}), nil
+}
+
+func newQuota(c config.Config, m *limit.Metrics) *quota.Quota {
+	return quota.New(quota.Config{
+		Rate:     limit.Rate{Requests: c.Router.TokenRequests, Records: c.Router.TokenRecords, Bytes: c.Router.TokenBytes},
+		Sessions: c.Router.TokenSessions, Streams: c.Router.TokenStreams,
+	}, m)
 }
 
 func newInner(lc fx.Lifecycle, p *proxy.Proxy) (*server.Inner, error) {
@@ -67,9 +90,12 @@ func newInner(lc fx.Lifecycle, p *proxy.Proxy) (*server.Inner, error) {
 
 func newAPI(c config.Config, inner *server.Inner, log *zap.Logger) (*rest.Handler, error) {
 	return rest.New(inner.Conn, rest.Config{
-		MaxBodyBytes: c.Router.MaxBodyBytes,
-		ReadTimeout:  c.Router.BodyTimeout(),
-		WriteTimeout: c.Router.WriteTimeout(),
+		MaxBodyBytes:     c.Router.MaxBodyBytes,
+		MaxURLBytes:      c.Router.MaxURLBytes,
+		MaxInflightBytes: c.Router.MaxInflightBytes,
+		MaxHeaderBytes:   c.Platform.Server.MaxHeaderBytes,
+		ReadTimeout:      c.Router.BodyTimeout(),
+		WriteTimeout:     c.Router.WriteTimeout(),
 	}, log)
 }
 
@@ -81,6 +107,8 @@ type runIn struct {
 	Host       *service.Host
 	Security   *service.Security
 	Proxy      *proxy.Proxy
+	Admin      *admin.Admin
+	Quota      *quota.Quota
 	Inner      *server.Inner
 	API        *rest.Handler
 	Health     *telemetry.Health
@@ -96,9 +124,10 @@ func run(in runIn) error {
 		Role:    discovery.RoleRouter,
 		Listen:  in.Config.Router.Listen,
 		Front:   true, // tokens are checked before what Options has
-		Options: server.Options(),
+		Options: server.Options(in.Quota.Intercept),
 		Register: func(s *grpc.Server) {
 			server.Register(s, in.Proxy)
+			clusterv1.RegisterAdminServiceServer(s, in.Admin)
 			forwarding = s
 		},
 		Drain: func(ctx context.Context) error {

@@ -9,6 +9,6 @@ import (
 func TestValidate_NamesEveryProblem(t *testing.T) {
 	c := Default()
 	require.Empty(t, c.Router.Validate())
-	require.Len(t, new(Router).Validate(), 6)
+	require.Len(t, new(Router).Validate(), 10)
 	require.Equal(t, "127.0.0.1:8080", c.HTTPAddress())
 }

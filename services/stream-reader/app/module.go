@@ -7,23 +7,25 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
 	"github.com/samsa-io/samsa/pkg/chunkindex"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/history"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/service"
 	"github.com/samsa-io/samsa/pkg/shardroute"
+	"github.com/samsa-io/samsa/services/stream-reader/bus"
 	"github.com/samsa-io/samsa/services/stream-reader/config"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/bus"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/owner"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/server"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
+	"github.com/samsa-io/samsa/services/stream-reader/owner"
+	"github.com/samsa-io/samsa/services/stream-reader/read"
 )
 
 // Module is the stream-reader; it needs service.Platform beside it.
@@ -31,7 +33,7 @@ func Module(c config.Config) fx.Option {
 	return fx.Module("stream-reader",
 		fx.Supply(fx.Private, c),
 		fx.Decorate(func(log *zap.Logger) *zap.Logger { return log.Named("reader") }),
-		fx.Provide(fx.Private, newOwner, newBlocks, newLocator, newHub, newService, server.New),
+		fx.Provide(fx.Private, newOwner, newBlocks, newLocator, newHub, newService, newLimits, server.New),
 		fx.Invoke(serve),
 	)
 }
@@ -55,20 +57,33 @@ func newLocator(c config.Config, store objstore.Store, pool *pgxpool.Pool) *hist
 	return history.New(chunkindex.New(pool, indexPatience), logindex.NewLocator(store, locator), c.Reader.FooterCacheBytes/4)
 }
 
-func newHub(lc fx.Lifecycle, c config.Config, o *owner.Client, blocks *logindex.Blocks, n *notify.Bus, log *zap.Logger, reg prometheus.Registerer) *live.Hub {
+func newHub(lc fx.Lifecycle, c config.Config, o *owner.Client, blocks *logindex.Blocks, n *notify.Bus, tracer trace.TracerProvider, log *zap.Logger, reg prometheus.Registerer) *live.Hub {
 	cfg := live.DefaultConfig()
 	cfg.RingBytes, cfg.TotalBytes, cfg.Concurrency = c.Reader.RingBytes, c.Reader.LiveBytes, int(c.Reader.Parallel)
 	cfg.Silence, cfg.Poll, cfg.Recheck = c.Reader.Silence(), c.Reader.Poll(), c.Reader.Recheck()
+	cfg.Tracer = tracer
 	hub := live.NewHub(cfg, o, blocks, bus.New(n, log), log, live.NewMetrics(reg))
 	lc.Append(fx.StopHook(hub.Close))
 	return hub
 }
 
-func newService(c config.Config, cluster objstore.Cluster, o *owner.Client, locator *history.Locator, blocks *logindex.Blocks, hub *live.Hub, reg prometheus.Registerer) *read.Service {
+func newService(c config.Config, cluster objstore.Cluster, o *owner.Client, locator *history.Locator, blocks *logindex.Blocks, hub *live.Hub, tracer trace.TracerProvider, reg prometheus.Registerer) *read.Service {
 	cfg := read.DefaultConfig()
 	cfg.Shards, cfg.MaxSessions, cfg.CatchUpBytes = cluster.Shards, c.Reader.MaxSessions, c.Reader.CatchUpBytes
-	cfg.Heartbeat = c.Reader.Heartbeat()
+	cfg.Heartbeat, cfg.Tracer = c.Reader.Heartbeat(), tracer
 	return read.New(cfg, o, locator, blocks, hub, reg)
+}
+
+func newLimits(c config.Config, reg prometheus.Registerer) (server.Limits, error) {
+	metrics, err := limit.NewMetrics("stream_reader", reg)
+	if err != nil {
+		return server.Limits{}, err
+	}
+	r := c.Reader
+	return server.Limits{
+		Rates:       limit.NewRates(limit.Rate{Requests: r.StreamRequests, Records: r.StreamRecords, Bytes: r.StreamBytes}, "stream_reader.stream", metrics),
+		Subscribers: limit.NewPlaces(r.StreamSessions, "read sessions of one stream at a reader", "stream_reader.stream_sessions", metrics),
+	}, nil
 }
 
 // serve comes last, so that it stops first: live sessions end with a hint to come

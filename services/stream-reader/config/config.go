@@ -2,7 +2,6 @@
 package config
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/config"
@@ -25,6 +24,10 @@ type Reader struct {
 	LiveBytes        int64  `koanf:"live_bytes" about:"the same, of all followed streams together"`
 	CatchUpBytes     int64  `koanf:"catch_up_bytes" about:"memory for reads of stored records under way; 2 MiB each at least"`
 	MaxSessions      int64  `koanf:"max_sessions" about:"reads and read sessions at once; more are refused"`
+	StreamSessions   int64  `koanf:"stream_sessions" about:"read sessions of one stream at once; more are refused; 0: no limit"`
+	StreamRequests   int64  `koanf:"stream_requests_per_sec" about:"reads and sessions of one stream begun in a second; 0: no limit"`
+	StreamRecords    int64  `koanf:"stream_records_per_sec" about:"records of one stream sent in a second, to all together; 0: no limit"`
+	StreamBytes      int64  `koanf:"stream_bytes_per_sec" about:"bytes of one stream sent in a second, to all together; 0: no limit"`
 	OwnerTimeoutMS   int64  `koanf:"owner_timeout_ms" about:"milliseconds in which a shard must have an owner who answers"`
 	HeartbeatSecs    int64  `koanf:"heartbeat_secs" about:"seconds between empty responses to sessions that want them; the contract says 15 at most"`
 	SilenceMS        int64  `koanf:"silence_ms" about:"milliseconds without a writer's beacon after which followers ask the owner instead"`
@@ -37,7 +40,7 @@ type Reader struct {
 func Default() Config {
 	return Config{Platform: service.Default(), Reader: Reader{
 		CacheBytes: 256 << 20, FetchBytes: 128 << 20, FooterCacheBytes: 96 << 20,
-		RingBytes: 4 << 20, LiveBytes: 256 << 20, CatchUpBytes: 512 << 20, MaxSessions: 20_000,
+		RingBytes: 4 << 20, LiveBytes: 256 << 20, CatchUpBytes: 512 << 20, MaxSessions: 20_000, StreamSessions: 10_000,
 		OwnerTimeoutMS: 30_000, HeartbeatSecs: 10, SilenceMS: 300, PollMS: 300, RecheckSecs: 30, Parallel: 64,
 	}}
 }
@@ -49,34 +52,25 @@ func (c *Config) Sections() []config.Section {
 
 // Validate finds every problem.
 func (r *Reader) Validate() []config.Problem {
-	var problems []config.Problem
-	for _, k := range []struct {
-		name        string
-		value       int64
-		least, most int64
-	}{
-		{"cache_bytes", r.CacheBytes, 0, 1 << 50},
-		{"fetch_bytes", r.FetchBytes, 16 << 20, 1 << 50},
-		{"footer_cache_bytes", r.FooterCacheBytes, 1 << 20, 1 << 50},
-		{"ring_bytes", r.RingBytes, 1 << 10, 1 << 50},
-		{"live_bytes", r.LiveBytes, 1 << 20, 1 << 50},
-		{"catch_up_bytes", r.CatchUpBytes, 16 << 20, 1 << 50},
-		{"max_sessions", r.MaxSessions, 1, 1 << 30},
-		{"owner_timeout_ms", r.OwnerTimeoutMS, 100, 600_000},
-		{"heartbeat_secs", r.HeartbeatSecs, 1, 15},
-		{"silence_ms", r.SilenceMS, 150, 60_000},
-		{"poll_ms", r.PollMS, 10, 60_000},
-		{"recheck_secs", r.RecheckSecs, 1, 3600},
-		{"parallel", r.Parallel, 1, 100_000},
-	} {
-		if k.value < k.least || k.value > k.most {
-			problems = append(problems, config.Problem{
-				Key: "stream_reader." + k.name, Value: strconv.FormatInt(k.value, 10), What: "is out of range",
-				Remedy: "give " + strconv.FormatInt(k.least, 10) + " to " + strconv.FormatInt(k.most, 10) + ", or leave it out",
-			})
-		}
-	}
-	return problems
+	return config.OutOfRange("stream_reader",
+		config.Range{Key: "cache_bytes", Value: r.CacheBytes, Least: 0, Most: 1 << 50},
+		config.Range{Key: "fetch_bytes", Value: r.FetchBytes, Least: 16 << 20, Most: 1 << 50},
+		config.Range{Key: "footer_cache_bytes", Value: r.FooterCacheBytes, Least: 1 << 20, Most: 1 << 50},
+		config.Range{Key: "ring_bytes", Value: r.RingBytes, Least: 1 << 10, Most: 1 << 50},
+		config.Range{Key: "live_bytes", Value: r.LiveBytes, Least: 1 << 20, Most: 1 << 50},
+		config.Range{Key: "catch_up_bytes", Value: r.CatchUpBytes, Least: 16 << 20, Most: 1 << 50},
+		config.Range{Key: "max_sessions", Value: r.MaxSessions, Least: 1, Most: 1 << 30},
+		config.Range{Key: "stream_sessions", Value: r.StreamSessions, Least: 0, Most: 1 << 30},
+		config.Range{Key: "stream_requests_per_sec", Value: r.StreamRequests, Least: 0, Most: 1 << 50},
+		config.Range{Key: "stream_records_per_sec", Value: r.StreamRecords, Least: 0, Most: 1 << 50},
+		config.Range{Key: "stream_bytes_per_sec", Value: r.StreamBytes, Least: 0, Most: 1 << 50},
+		config.Range{Key: "owner_timeout_ms", Value: r.OwnerTimeoutMS, Least: 100, Most: 600_000},
+		config.Range{Key: "heartbeat_secs", Value: r.HeartbeatSecs, Least: 1, Most: 15},
+		config.Range{Key: "silence_ms", Value: r.SilenceMS, Least: 150, Most: 60_000},
+		config.Range{Key: "poll_ms", Value: r.PollMS, Least: 10, Most: 60_000},
+		config.Range{Key: "recheck_secs", Value: r.RecheckSecs, Least: 1, Most: 3600},
+		config.Range{Key: "parallel", Value: r.Parallel, Least: 1, Most: 100_000},
+	)
 }
 
 // OwnerTimeout is how long to wait for an owner's answer.

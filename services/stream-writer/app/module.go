@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -15,20 +17,26 @@ import (
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/chunkindex"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/history"
+	"github.com/samsa-io/samsa/pkg/limit"
+	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/service"
 	"github.com/samsa-io/samsa/pkg/shardlog"
+	"github.com/samsa-io/samsa/services/stream-writer/announce"
 	"github.com/samsa-io/samsa/services/stream-writer/config"
-	"github.com/samsa-io/samsa/services/stream-writer/internal/announce"
+	"github.com/samsa-io/samsa/services/stream-writer/internal/expiry"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/naming"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/ownership"
-	"github.com/samsa-io/samsa/services/stream-writer/internal/recent"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/registration"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/server"
+	"github.com/samsa-io/samsa/services/stream-writer/internal/storetime"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/writer"
+	"github.com/samsa-io/samsa/services/stream-writer/recent"
 )
 
 // Module is the stream-writer; it needs service.Platform beside it.
@@ -36,7 +44,8 @@ func Module(c config.Config) fx.Option {
 	return fx.Module("stream-writer",
 		fx.Supply(c, fx.Private),
 		fx.Provide(
-			listener, newManager, newRecords, newAnnouncer, writer.NewMetrics, newWriter, newAdmission,
+			listener, newManager, newRecords, newAnnouncer, writer.NewMetrics, newWriter, newAdmission, newRates,
+			newNaming, newClock, newFinder, expiry.NewMetrics, newExpiry,
 			server.NewStreams, newCluster, registration.New,
 			fx.Private,
 		),
@@ -60,7 +69,7 @@ func newManager(c config.Config, at address, cluster objstore.Cluster, registry 
 		Instance: c.Platform.Server.Instance(), Address: string(at), Shards: cluster.Shards,
 		Parallel: 16, PlannedParallel: 2,
 		AnswerTimeout: c.Writer.OwnerTimeout(), PlannedTimeout: 10 * time.Second,
-		Interval: 5 * time.Second,
+		HoldOff: 5 * time.Second, Settle: time.Second, Interval: 5 * time.Second,
 	}, registry.Watch(discovery.RoleStreamWriter), dialer, log.Named("ownership"))
 }
 
@@ -74,12 +83,49 @@ func newAnnouncer(c config.Config, bus *notify.Bus) *announce.Announcer {
 	}, bus)
 }
 
-func newAdmission(c config.Config, reg prometheus.Registerer) (*server.Admission, error) {
-	return server.NewAdmission(c.Platform.Storage.MaxInflightBytes, c.Writer.AdmissionWait(), reg)
+func newNaming(names *catalog.Catalog) *naming.Catalog { return naming.New(names) }
+
+// clockAge is how long the store's time is carried on before it is asked again.
+const clockAge = time.Minute
+
+func newClock(store objstore.Store) *storetime.Clock { return storetime.New(store, clockAge) }
+
+// indexPatience bounds a lookup in the chunk index: footers may serve as well.
+const indexPatience = 2 * time.Second
+
+// newFinder has small caches: what expires is looked at once in a long while.
+func newFinder(r *recent.Records, store objstore.Store, pool *pgxpool.Pool) *expiry.Finder {
+	footers := logindex.LocatorConfig{FooterCacheBytes: 8 << 20, StateCacheBytes: 8 << 20, Parallel: 8}
+	older := history.New(chunkindex.New(pool, indexPatience), logindex.NewLocator(store, footers), 1<<20)
+	return expiry.NewFinder(r, older, store)
 }
 
-func newCluster(w *writer.Writer, m *ownership.Manager, r *recent.Records, cluster objstore.Cluster) *server.Cluster {
-	return server.NewCluster(w, m, r, cluster.Shards)
+func newExpiry(c config.Config, clock *storetime.Clock, finder *expiry.Finder, m *expiry.Metrics, log *zap.Logger) *expiry.Expiry {
+	cfg := expiry.DefaultConfig()
+	cfg.Interval = c.Platform.Storage.CleanupInterval()
+	return expiry.New(cfg, clock, finder, m, log.Named("expiry"))
+}
+
+func newAdmission(c config.Config, reg prometheus.Registerer) (*server.Admission, error) {
+	s := c.Platform.Storage
+	return server.NewAdmission(server.AdmissionConfig{
+		// Two rounds of segments: one under way to the store, one filling up.
+		Bytes: s.MaxInflightBytes, Floor: min(2*int64(s.BatchMaxBytes), s.MaxInflightBytes),
+		Queue: c.Writer.MaxQueue(), Patience: c.Writer.AdmissionWait(),
+	}, reg)
+}
+
+func newRates(c config.Config, reg prometheus.Registerer) (*limit.Rates, error) {
+	metrics, err := limit.NewMetrics("stream_writer", reg)
+	if err != nil {
+		return nil, err
+	}
+	w := c.Writer
+	return limit.NewRates(limit.Rate{Requests: w.StreamRequests, Records: w.StreamRecords, Bytes: w.StreamBytes}, "stream_writer.stream", metrics), nil
+}
+
+func newCluster(w *writer.Writer, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock *storetime.Clock, cluster objstore.Cluster) *server.Cluster {
+	return server.NewCluster(w, m, e, r, clock, cluster.Shards)
 }
 
 type writerIn struct {
@@ -88,12 +134,14 @@ type writerIn struct {
 	Address      address
 	Cluster      objstore.Cluster
 	Store        objstore.Store
-	Catalog      *catalog.Catalog
+	Naming       *naming.Catalog
 	Manager      *ownership.Manager
 	Records      *recent.Records
 	Announcer    *announce.Announcer
-	Registration *registration.Incarnation
+	Registration *registration.Registration
+	Expiry       *expiry.Expiry
 	Metrics      *writer.Metrics
+	Tracer       trace.TracerProvider
 	Log          *zap.Logger
 }
 
@@ -105,9 +153,9 @@ func newWriter(in writerIn) *writer.Writer {
 			Window: s.Window, BatchBytes: s.BatchMaxBytes, BatchRecords: s.BatchSize,
 			StandardLinger: s.BatchFlushInterval(), RetryDelay: 20 * time.Millisecond, StateSlots: in.Config.Writer.StateSlots,
 		},
-		PutTimeout: s.PutTimeout(), Reads: 64,
-	}, in.Store, naming.New(in.Catalog), in.Manager, in.Log.Named("writer"), in.Metrics,
-		in.Records, in.Announcer, in.Manager, in.Registration)
+		PutTimeout: s.PutTimeout(), Reads: 64, RollInterval: s.RollInterval(), RollBytes: s.RollBytes, Tracer: in.Tracer,
+	}, in.Store, in.Naming, in.Manager, in.Log.Named("writer"), in.Metrics,
+		in.Records, in.Announcer, in.Manager, in.Registration, in.Expiry)
 }
 
 type runIn struct {
@@ -119,11 +167,17 @@ type runIn struct {
 	Writer       *writer.Writer
 	Manager      *ownership.Manager
 	Announcer    *announce.Announcer
-	Registration *registration.Incarnation
+	Expiry       *expiry.Expiry
+	Naming       *naming.Catalog
+	Registration *registration.Registration
 	Streams      *server.Streams
 	Cluster      *server.Cluster
 	Log          *zap.Logger
 }
+
+// retireBudget is how long a writer that stops has to seal its log; if it cannot, a
+// compactor does after a while.
+const retireBudget = 3 * time.Second
 
 // run starts the writer, then its server; the server stops first.
 func run(in runIn) error {
@@ -133,7 +187,10 @@ func run(in runIn) error {
 		loops.Go(func() { runWriter(ctx, in) })
 		loops.Go(func() { in.Manager.Run(ctx, in.Writer) })
 		loops.Go(func() { in.Announcer.Run(ctx) })
+		loops.Go(func() { in.Expiry.Run(ctx, in.Writer) })
+		loops.Go(func() { in.Naming.Run(ctx) })
 	}, func() {
+		retire(in)
 		cancel()
 		loops.Wait()
 	}))
@@ -151,6 +208,16 @@ func run(in runIn) error {
 	}
 	in.Registration.Attach(running)
 	return nil
+}
+
+// retire has the writer seal its log, that of shards which nobody would take too.
+func retire(in runIn) {
+	in.Manager.Leave()
+	ctx, cancel := context.WithTimeout(context.Background(), retireBudget)
+	defer cancel()
+	if err := in.Writer.Retire(ctx); err != nil {
+		in.Log.Warn("leaves its log to be sealed by others", zap.Error(err))
+	}
 }
 
 func runWriter(ctx context.Context, in runIn) {

@@ -19,6 +19,10 @@ type Writer struct {
 	Listen          string `koanf:"-"` // where to listen; "": server.address and server.port
 	IndexBytes      int64  `koanf:"index_bytes" about:"memory for the index of recent records"`
 	InlineBytes     int    `koanf:"inline_bytes" about:"bytes of records that may come along in one notification to live readers"`
+	MaxQueueMS      int    `koanf:"max_queue_ms" about:"milliseconds that what waits for the object store may take it, by its pace, before appends are refused"`
+	StreamRequests  int64  `koanf:"stream_requests_per_sec" about:"batches appended to one stream in a second; 0: no limit"`
+	StreamRecords   int64  `koanf:"stream_records_per_sec" about:"records appended to one stream in a second; 0: no limit"`
+	StreamBytes     int64  `koanf:"stream_bytes_per_sec" about:"bytes appended to one stream in a second; 0: no limit"`
 	AdmissionWaitMS int    `koanf:"admission_wait_ms" about:"milliseconds that an append waits for room in storage.max_inflight_bytes before it is refused"`
 	StateSlots      int    `koanf:"state_slots" about:"segments with records of a shard after which its state is written anew; what a takeover replays at most"`
 	OwnerTimeoutMS  int    `koanf:"owner_timeout_ms" about:"milliseconds in which an owner that seems to be gone may show that it is not, before its log is sealed"`
@@ -27,7 +31,7 @@ type Writer struct {
 // Default runs against compose.yaml.
 func Default() Config {
 	return Config{Platform: service.Default(), Writer: Writer{
-		IndexBytes: 128 << 20, InlineBytes: 128 << 10, AdmissionWaitMS: 1000, StateSlots: 256, OwnerTimeoutMS: 500,
+		IndexBytes: 128 << 20, InlineBytes: 128 << 10, MaxQueueMS: 2000, AdmissionWaitMS: 1000, StateSlots: 256, OwnerTimeoutMS: 500,
 	}}
 }
 
@@ -41,11 +45,18 @@ func (w *Writer) Validate() []config.Problem {
 	return config.BelowFloor("stream_writer",
 		config.Floor{Key: "index_bytes", Value: w.IndexBytes, Least: 1 << 20},
 		config.Floor{Key: "inline_bytes", Value: int64(w.InlineBytes), Least: 0},
+		config.Floor{Key: "max_queue_ms", Value: int64(w.MaxQueueMS), Least: 10},
+		config.Floor{Key: "stream_requests_per_sec", Value: w.StreamRequests},
+		config.Floor{Key: "stream_records_per_sec", Value: w.StreamRecords},
+		config.Floor{Key: "stream_bytes_per_sec", Value: w.StreamBytes},
 		config.Floor{Key: "admission_wait_ms", Value: int64(w.AdmissionWaitMS), Least: 1},
 		config.Floor{Key: "state_slots", Value: int64(w.StateSlots), Least: 1},
 		config.Floor{Key: "owner_timeout_ms", Value: int64(w.OwnerTimeoutMS), Least: 10},
 	)
 }
+
+// MaxQueue is how long what waits for the store may take.
+func (w *Writer) MaxQueue() time.Duration { return time.Duration(w.MaxQueueMS) * time.Millisecond }
 
 // AdmissionWait is how long an append waits for room.
 func (w *Writer) AdmissionWait() time.Duration {

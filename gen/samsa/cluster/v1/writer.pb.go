@@ -150,7 +150,8 @@ func (x *Owner) GetAddress() string {
 type TakeShardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	// The incarnation that the caller could not reach, if it knows one: 16 bytes.
+	// The incarnation that the caller could not reach, if it knows one: 16 bytes. In
+	// a planned take: the one whose log it knows to be sealed.
 	UnreachableIncarnation []byte `protobuf:"bytes,2,opt,name=unreachable_incarnation,json=unreachableIncarnation,proto3" json:"unreachable_incarnation,omitempty"`
 	// The owner is known to live: if it is slow to hand over, leave it the shard.
 	Planned       bool `protobuf:"varint,3,opt,name=planned,proto3" json:"planned,omitempty"`
@@ -388,7 +389,9 @@ type LocateRequest struct {
 	ProveTail bool `protobuf:"varint,8,opt,name=prove_tail,json=proveTail,proto3" json:"prove_tail,omitempty"`
 	// Create the stream if it is missing and its bucket has
 	// create_stream_on_read.
-	ForRead       bool `protobuf:"varint,9,opt,name=for_read,json=forRead,proto3" json:"for_read,omitempty"`
+	ForRead bool `protobuf:"varint,9,opt,name=for_read,json=forRead,proto3" json:"for_read,omitempty"`
+	// Name the blocks without their bytes.
+	PlacesOnly    bool `protobuf:"varint,10,opt,name=places_only,json=placesOnly,proto3" json:"places_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -497,6 +500,13 @@ func (x *LocateRequest) GetProveTail() bool {
 func (x *LocateRequest) GetForRead() bool {
 	if x != nil {
 		return x.ForRead
+	}
+	return false
+}
+
+func (x *LocateRequest) GetPlacesOnly() bool {
+	if x != nil {
+		return x.PlacesOnly
 	}
 	return false
 }
@@ -920,10 +930,13 @@ func (*ConfigureStreamResponse) Descriptor() ([]byte, []int) {
 }
 
 type TombstoneStreamRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
-	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
-	StreamId      []byte                 `protobuf:"bytes,3,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Bucket   string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Stream   string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	StreamId []byte                 `protobuf:"bytes,3,opt,name=stream_id,json=streamId,proto3" json:"stream_id,omitempty"`
+	// Only if it has had no record for as long as its configuration says
+	// (delete_on_empty_min_age_seconds).
+	IfEmpty       bool `protobuf:"varint,4,opt,name=if_empty,json=ifEmpty,proto3" json:"if_empty,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -979,8 +992,20 @@ func (x *TombstoneStreamRequest) GetStreamId() []byte {
 	return nil
 }
 
+func (x *TombstoneStreamRequest) GetIfEmpty() bool {
+	if x != nil {
+		return x.IfEmpty
+	}
+	return false
+}
+
 type TombstoneStreamResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream is not to be deleted yet, if at all: it has records, or had one
+	// a short while ago. Only with if_empty.
+	Kept bool `protobuf:"varint,1,opt,name=kept,proto3" json:"kept,omitempty"`
+	// Not before so long from now can it be otherwise; 0: nobody can tell.
+	KeptForMs     uint64 `protobuf:"varint,2,opt,name=kept_for_ms,json=keptForMs,proto3" json:"kept_for_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1013,6 +1038,20 @@ func (x *TombstoneStreamResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use TombstoneStreamResponse.ProtoReflect.Descriptor instead.
 func (*TombstoneStreamResponse) Descriptor() ([]byte, []int) {
 	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TombstoneStreamResponse) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+func (x *TombstoneStreamResponse) GetKeptForMs() uint64 {
+	if x != nil {
+		return x.KeptForMs
+	}
+	return 0
 }
 
 type TombstoneBucketRequest struct {
@@ -1111,6 +1150,255 @@ func (*TombstoneBucketResponse) Descriptor() ([]byte, []int) {
 	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{14}
 }
 
+type DescribeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeRequest) Reset() {
+	*x = DescribeRequest{}
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeRequest) ProtoMessage() {}
+
+func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
+func (*DescribeRequest) Descriptor() ([]byte, []int) {
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{15}
+}
+
+type DescribeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The log that it writes, 16 bytes.
+	Incarnation []byte `protobuf:"bytes,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Drained     bool   `protobuf:"varint,2,opt,name=drained,proto3" json:"drained,omitempty"`
+	// Those that it owns, in order.
+	Shards        []*OwnedShard `protobuf:"bytes,3,rep,name=shards,proto3" json:"shards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribeResponse) Reset() {
+	*x = DescribeResponse{}
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribeResponse) ProtoMessage() {}
+
+func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
+func (*DescribeResponse) Descriptor() ([]byte, []int) {
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DescribeResponse) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetShards() []*OwnedShard {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+type OwnedShard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Shard uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Epoch uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The log that owns it, 16 bytes: while the writer begins a new one, the one before
+	// has some.
+	Incarnation []byte `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Where the part that belongs to the epoch begins in that log.
+	FirstSlot     uint64 `protobuf:"varint,4,opt,name=first_slot,json=firstSlot,proto3" json:"first_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnedShard) Reset() {
+	*x = OwnedShard{}
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnedShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnedShard) ProtoMessage() {}
+
+func (x *OwnedShard) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnedShard.ProtoReflect.Descriptor instead.
+func (*OwnedShard) Descriptor() ([]byte, []int) {
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OwnedShard) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *OwnedShard) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *OwnedShard) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *OwnedShard) GetFirstSlot() uint64 {
+	if x != nil {
+		return x.FirstSlot
+	}
+	return 0
+}
+
+type DrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Undo          bool                   `protobuf:"varint,1,opt,name=undo,proto3" json:"undo,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DrainRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
+}
+
+type DrainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_samsa_cluster_v1_writer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_samsa_cluster_v1_writer_proto_rawDescGZIP(), []int{19}
+}
+
 var File_samsa_cluster_v1_writer_proto protoreflect.FileDescriptor
 
 const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
@@ -1137,7 +1425,7 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\x15HandOverShardResponse\x12\x1f\n" +
 	"\vhanded_over\x18\x01 \x01(\bR\n" +
 	"handedOver\x12\x19\n" +
-	"\bend_slot\x18\x02 \x01(\x04R\aendSlot\"\x96\x02\n" +
+	"\bend_slot\x18\x02 \x01(\x04R\aendSlot\"\xb7\x02\n" +
 	"\rLocateRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x19\n" +
@@ -1149,7 +1437,10 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\tmax_bytes\x18\a \x01(\x04R\bmaxBytes\x12\x1d\n" +
 	"\n" +
 	"prove_tail\x18\b \x01(\bR\tproveTail\x12\x19\n" +
-	"\bfor_read\x18\t \x01(\bR\aforReadB\a\n" +
+	"\bfor_read\x18\t \x01(\bR\aforRead\x12\x1f\n" +
+	"\vplaces_only\x18\n" +
+	" \x01(\bR\n" +
+	"placesOnlyB\a\n" +
 	"\x05start\"\x9c\x03\n" +
 	"\x0eLocateResponse\x12\x1b\n" +
 	"\tstream_id\x18\x01 \x01(\fR\bstreamId\x12\x14\n" +
@@ -1187,24 +1478,44 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\tstream_id\x18\x03 \x01(\fR\bstreamId\x12.\n" +
 	"\x06config\x18\x04 \x01(\v2\x16.samsa.v1.StreamConfigR\x06config\x12%\n" +
 	"\x0econfig_version\x18\x05 \x01(\x04R\rconfigVersion\"\x19\n" +
-	"\x17ConfigureStreamResponse\"e\n" +
+	"\x17ConfigureStreamResponse\"\x80\x01\n" +
 	"\x16TombstoneStreamRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x1b\n" +
-	"\tstream_id\x18\x03 \x01(\fR\bstreamId\"\x19\n" +
-	"\x17TombstoneStreamResponse\"c\n" +
+	"\tstream_id\x18\x03 \x01(\fR\bstreamId\x12\x19\n" +
+	"\bif_empty\x18\x04 \x01(\bR\aifEmpty\"M\n" +
+	"\x17TombstoneStreamResponse\x12\x12\n" +
+	"\x04kept\x18\x01 \x01(\bR\x04kept\x12\x1e\n" +
+	"\vkept_for_ms\x18\x02 \x01(\x04R\tkeptForMs\"c\n" +
 	"\x16TombstoneBucketRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\tR\x06bucket\x12\x1b\n" +
 	"\tbucket_id\x18\x03 \x01(\fR\bbucketId\"\x19\n" +
-	"\x17TombstoneBucketResponse2\xcc\x04\n" +
+	"\x17TombstoneBucketResponse\"\x11\n" +
+	"\x0fDescribeRequest\"\x84\x01\n" +
+	"\x10DescribeResponse\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\fR\vincarnation\x12\x18\n" +
+	"\adrained\x18\x02 \x01(\bR\adrained\x124\n" +
+	"\x06shards\x18\x03 \x03(\v2\x1c.samsa.cluster.v1.OwnedShardR\x06shards\"y\n" +
+	"\n" +
+	"OwnedShard\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x1d\n" +
+	"\n" +
+	"first_slot\x18\x04 \x01(\x04R\tfirstSlot\"\"\n" +
+	"\fDrainRequest\x12\x12\n" +
+	"\x04undo\x18\x01 \x01(\bR\x04undo\"\x0f\n" +
+	"\rDrainResponse2\xe9\x05\n" +
 	"\rWriterService\x12T\n" +
 	"\tTakeShard\x12\".samsa.cluster.v1.TakeShardRequest\x1a#.samsa.cluster.v1.TakeShardResponse\x12`\n" +
 	"\rHandOverShard\x12&.samsa.cluster.v1.HandOverShardRequest\x1a'.samsa.cluster.v1.HandOverShardResponse\x12K\n" +
 	"\x06Locate\x12\x1f.samsa.cluster.v1.LocateRequest\x1a .samsa.cluster.v1.LocateResponse\x12f\n" +
 	"\x0fConfigureStream\x12(.samsa.cluster.v1.ConfigureStreamRequest\x1a).samsa.cluster.v1.ConfigureStreamResponse\x12f\n" +
 	"\x0fTombstoneStream\x12(.samsa.cluster.v1.TombstoneStreamRequest\x1a).samsa.cluster.v1.TombstoneStreamResponse\x12f\n" +
-	"\x0fTombstoneBucket\x12(.samsa.cluster.v1.TombstoneBucketRequest\x1a).samsa.cluster.v1.TombstoneBucketResponseB\xbf\x01\n" +
+	"\x0fTombstoneBucket\x12(.samsa.cluster.v1.TombstoneBucketRequest\x1a).samsa.cluster.v1.TombstoneBucketResponse\x12Q\n" +
+	"\bDescribe\x12!.samsa.cluster.v1.DescribeRequest\x1a\".samsa.cluster.v1.DescribeResponse\x12H\n" +
+	"\x05Drain\x12\x1e.samsa.cluster.v1.DrainRequest\x1a\x1f.samsa.cluster.v1.DrainResponseB\xbf\x01\n" +
 	"\x14com.samsa.cluster.v1B\vWriterProtoP\x01Z8github.com/samsa-io/samsa/gen/samsa/cluster/v1;clusterv1\xa2\x02\x03SCX\xaa\x02\x10Samsa.Cluster.V1\xca\x02\x10Samsa\\Cluster\\V1\xe2\x02\x1cSamsa\\Cluster\\V1\\GPBMetadata\xea\x02\x12Samsa::Cluster::V1b\x06proto3"
 
 var (
@@ -1219,7 +1530,7 @@ func file_samsa_cluster_v1_writer_proto_rawDescGZIP() []byte {
 	return file_samsa_cluster_v1_writer_proto_rawDescData
 }
 
-var file_samsa_cluster_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_samsa_cluster_v1_writer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_samsa_cluster_v1_writer_proto_goTypes = []any{
 	(*NotOwner)(nil),                // 0: samsa.cluster.v1.NotOwner
 	(*Owner)(nil),                   // 1: samsa.cluster.v1.Owner
@@ -1236,30 +1547,40 @@ var file_samsa_cluster_v1_writer_proto_goTypes = []any{
 	(*TombstoneStreamResponse)(nil), // 12: samsa.cluster.v1.TombstoneStreamResponse
 	(*TombstoneBucketRequest)(nil),  // 13: samsa.cluster.v1.TombstoneBucketRequest
 	(*TombstoneBucketResponse)(nil), // 14: samsa.cluster.v1.TombstoneBucketResponse
-	(*v1.StreamConfig)(nil),         // 15: samsa.v1.StreamConfig
+	(*DescribeRequest)(nil),         // 15: samsa.cluster.v1.DescribeRequest
+	(*DescribeResponse)(nil),        // 16: samsa.cluster.v1.DescribeResponse
+	(*OwnedShard)(nil),              // 17: samsa.cluster.v1.OwnedShard
+	(*DrainRequest)(nil),            // 18: samsa.cluster.v1.DrainRequest
+	(*DrainResponse)(nil),           // 19: samsa.cluster.v1.DrainResponse
+	(*v1.StreamConfig)(nil),         // 20: samsa.v1.StreamConfig
 }
 var file_samsa_cluster_v1_writer_proto_depIdxs = []int32{
 	1,  // 0: samsa.cluster.v1.NotOwner.owner:type_name -> samsa.cluster.v1.Owner
 	1,  // 1: samsa.cluster.v1.TakeShardResponse.owner:type_name -> samsa.cluster.v1.Owner
 	8,  // 2: samsa.cluster.v1.LocateResponse.blocks:type_name -> samsa.cluster.v1.Block
-	15, // 3: samsa.cluster.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
-	2,  // 4: samsa.cluster.v1.WriterService.TakeShard:input_type -> samsa.cluster.v1.TakeShardRequest
-	4,  // 5: samsa.cluster.v1.WriterService.HandOverShard:input_type -> samsa.cluster.v1.HandOverShardRequest
-	6,  // 6: samsa.cluster.v1.WriterService.Locate:input_type -> samsa.cluster.v1.LocateRequest
-	9,  // 7: samsa.cluster.v1.WriterService.ConfigureStream:input_type -> samsa.cluster.v1.ConfigureStreamRequest
-	11, // 8: samsa.cluster.v1.WriterService.TombstoneStream:input_type -> samsa.cluster.v1.TombstoneStreamRequest
-	13, // 9: samsa.cluster.v1.WriterService.TombstoneBucket:input_type -> samsa.cluster.v1.TombstoneBucketRequest
-	3,  // 10: samsa.cluster.v1.WriterService.TakeShard:output_type -> samsa.cluster.v1.TakeShardResponse
-	5,  // 11: samsa.cluster.v1.WriterService.HandOverShard:output_type -> samsa.cluster.v1.HandOverShardResponse
-	7,  // 12: samsa.cluster.v1.WriterService.Locate:output_type -> samsa.cluster.v1.LocateResponse
-	10, // 13: samsa.cluster.v1.WriterService.ConfigureStream:output_type -> samsa.cluster.v1.ConfigureStreamResponse
-	12, // 14: samsa.cluster.v1.WriterService.TombstoneStream:output_type -> samsa.cluster.v1.TombstoneStreamResponse
-	14, // 15: samsa.cluster.v1.WriterService.TombstoneBucket:output_type -> samsa.cluster.v1.TombstoneBucketResponse
-	10, // [10:16] is the sub-list for method output_type
-	4,  // [4:10] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	20, // 3: samsa.cluster.v1.ConfigureStreamRequest.config:type_name -> samsa.v1.StreamConfig
+	17, // 4: samsa.cluster.v1.DescribeResponse.shards:type_name -> samsa.cluster.v1.OwnedShard
+	2,  // 5: samsa.cluster.v1.WriterService.TakeShard:input_type -> samsa.cluster.v1.TakeShardRequest
+	4,  // 6: samsa.cluster.v1.WriterService.HandOverShard:input_type -> samsa.cluster.v1.HandOverShardRequest
+	6,  // 7: samsa.cluster.v1.WriterService.Locate:input_type -> samsa.cluster.v1.LocateRequest
+	9,  // 8: samsa.cluster.v1.WriterService.ConfigureStream:input_type -> samsa.cluster.v1.ConfigureStreamRequest
+	11, // 9: samsa.cluster.v1.WriterService.TombstoneStream:input_type -> samsa.cluster.v1.TombstoneStreamRequest
+	13, // 10: samsa.cluster.v1.WriterService.TombstoneBucket:input_type -> samsa.cluster.v1.TombstoneBucketRequest
+	15, // 11: samsa.cluster.v1.WriterService.Describe:input_type -> samsa.cluster.v1.DescribeRequest
+	18, // 12: samsa.cluster.v1.WriterService.Drain:input_type -> samsa.cluster.v1.DrainRequest
+	3,  // 13: samsa.cluster.v1.WriterService.TakeShard:output_type -> samsa.cluster.v1.TakeShardResponse
+	5,  // 14: samsa.cluster.v1.WriterService.HandOverShard:output_type -> samsa.cluster.v1.HandOverShardResponse
+	7,  // 15: samsa.cluster.v1.WriterService.Locate:output_type -> samsa.cluster.v1.LocateResponse
+	10, // 16: samsa.cluster.v1.WriterService.ConfigureStream:output_type -> samsa.cluster.v1.ConfigureStreamResponse
+	12, // 17: samsa.cluster.v1.WriterService.TombstoneStream:output_type -> samsa.cluster.v1.TombstoneStreamResponse
+	14, // 18: samsa.cluster.v1.WriterService.TombstoneBucket:output_type -> samsa.cluster.v1.TombstoneBucketResponse
+	16, // 19: samsa.cluster.v1.WriterService.Describe:output_type -> samsa.cluster.v1.DescribeResponse
+	19, // 20: samsa.cluster.v1.WriterService.Drain:output_type -> samsa.cluster.v1.DrainResponse
+	13, // [13:21] is the sub-list for method output_type
+	5,  // [5:13] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_samsa_cluster_v1_writer_proto_init() }
@@ -1280,7 +1601,7 @@ func file_samsa_cluster_v1_writer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_samsa_cluster_v1_writer_proto_rawDesc), len(file_samsa_cluster_v1_writer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

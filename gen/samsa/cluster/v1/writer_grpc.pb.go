@@ -25,6 +25,8 @@ const (
 	WriterService_ConfigureStream_FullMethodName = "/samsa.cluster.v1.WriterService/ConfigureStream"
 	WriterService_TombstoneStream_FullMethodName = "/samsa.cluster.v1.WriterService/TombstoneStream"
 	WriterService_TombstoneBucket_FullMethodName = "/samsa.cluster.v1.WriterService/TombstoneBucket"
+	WriterService_Describe_FullMethodName        = "/samsa.cluster.v1.WriterService/Describe"
+	WriterService_Drain_FullMethodName           = "/samsa.cluster.v1.WriterService/Drain"
 )
 
 // WriterServiceClient is the client API for WriterService service.
@@ -43,10 +45,16 @@ type WriterServiceClient interface {
 	Locate(ctx context.Context, in *LocateRequest, opts ...grpc.CallOption) (*LocateResponse, error)
 	// Brings a changed configuration into effect; returns once it is durable.
 	ConfigureStream(ctx context.Context, in *ConfigureStreamRequest, opts ...grpc.CallOption) (*ConfigureStreamResponse, error)
-	// Ends a stream for good; returns once that is durable.
+	// Ends a stream for good, perhaps only if it is empty; returns once that is
+	// durable.
 	TombstoneStream(ctx context.Context, in *TombstoneStreamRequest, opts ...grpc.CallOption) (*TombstoneStreamResponse, error)
 	// Ends every stream of a bucket in one shard; returns once that is durable.
 	TombstoneBucket(ctx context.Context, in *TombstoneBucketRequest, opts ...grpc.CallOption) (*TombstoneBucketResponse, error)
+	// Says what the writer owns.
+	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
+	// Has the writer give its shards away and take none, or undoes that. It returns at
+	// once.
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 }
 
 type writerServiceClient struct {
@@ -117,6 +125,26 @@ func (c *writerServiceClient) TombstoneBucket(ctx context.Context, in *Tombstone
 	return out, nil
 }
 
+func (c *writerServiceClient) Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeResponse)
+	err := c.cc.Invoke(ctx, WriterService_Describe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *writerServiceClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainResponse)
+	err := c.cc.Invoke(ctx, WriterService_Drain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // WriterServiceServer is the server API for WriterService service.
 // All implementations must embed UnimplementedWriterServiceServer
 // for forward compatibility.
@@ -133,10 +161,16 @@ type WriterServiceServer interface {
 	Locate(context.Context, *LocateRequest) (*LocateResponse, error)
 	// Brings a changed configuration into effect; returns once it is durable.
 	ConfigureStream(context.Context, *ConfigureStreamRequest) (*ConfigureStreamResponse, error)
-	// Ends a stream for good; returns once that is durable.
+	// Ends a stream for good, perhaps only if it is empty; returns once that is
+	// durable.
 	TombstoneStream(context.Context, *TombstoneStreamRequest) (*TombstoneStreamResponse, error)
 	// Ends every stream of a bucket in one shard; returns once that is durable.
 	TombstoneBucket(context.Context, *TombstoneBucketRequest) (*TombstoneBucketResponse, error)
+	// Says what the writer owns.
+	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
+	// Has the writer give its shards away and take none, or undoes that. It returns at
+	// once.
+	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	mustEmbedUnimplementedWriterServiceServer()
 }
 
@@ -164,6 +198,12 @@ func (UnimplementedWriterServiceServer) TombstoneStream(context.Context, *Tombst
 }
 func (UnimplementedWriterServiceServer) TombstoneBucket(context.Context, *TombstoneBucketRequest) (*TombstoneBucketResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TombstoneBucket not implemented")
+}
+func (UnimplementedWriterServiceServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
+}
+func (UnimplementedWriterServiceServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
 }
 func (UnimplementedWriterServiceServer) mustEmbedUnimplementedWriterServiceServer() {}
 func (UnimplementedWriterServiceServer) testEmbeddedByValue()                       {}
@@ -294,6 +334,42 @@ func _WriterService_TombstoneBucket_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WriterService_Describe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WriterServiceServer).Describe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WriterService_Describe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WriterServiceServer).Describe(ctx, req.(*DescribeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WriterService_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WriterServiceServer).Drain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WriterService_Drain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WriterServiceServer).Drain(ctx, req.(*DrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // WriterService_ServiceDesc is the grpc.ServiceDesc for WriterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -324,6 +400,14 @@ var WriterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TombstoneBucket",
 			Handler:    _WriterService_TombstoneBucket_Handler,
+		},
+		{
+			MethodName: "Describe",
+			Handler:    _WriterService_Describe_Handler,
+		},
+		{
+			MethodName: "Drain",
+			Handler:    _WriterService_Drain_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

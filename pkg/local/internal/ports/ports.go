@@ -18,13 +18,19 @@ func Address(port int) string { return net.JoinHostPort(Loopback, strconv.Itoa(p
 
 // Choose gives the port that Save kept in dir if it is free, else any free one.
 func Choose(dir string) (int, error) {
-	if text, err := os.ReadFile(file(dir)); err == nil {
-		port, err := strconv.Atoi(strings.TrimSpace(string(text)))
-		if err == nil && IsFree(port) {
-			return port, nil
-		}
+	if port, err := Saved(dir); err == nil && IsFree(port) {
+		return port, nil
 	}
 	return Free()
+}
+
+// Saved gives the port that Save kept in dir.
+func Saved(dir string) (int, error) {
+	text, err := os.ReadFile(file(dir))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 // Save keeps the port for the next Choose.

@@ -241,11 +241,12 @@ func TestDeleteBucket_GoesOnAfterOwnersWereAway(t *testing.T) {
 
 func TestDeleteBucket_TwoPurgersDoNotMind(t *testing.T) {
 	s := start(t, 0)
+	s.writer.refuseNext(1 << 30)
 	for i := range 20 {
 		s.create(t, fmt.Sprintf("bucket-%d", i))
-		s.writer.refuseNext(1)
 		require.Error(t, s.delete(t, fmt.Sprintf("bucket-%d", i)))
 	}
+	s.writer.refuseNext(0)
 	other := startOn(t, s.catalog, minimum)
 	done := make(chan error, 2)
 	for _, p := range []*service{s, other} {

@@ -9,6 +9,10 @@
 // does no harm: it is told the stream's UUID, and with a configuration its
 // version.
 //
+// A stream with delete_on_empty_min_age_seconds is deleted once it has held no record
+// and was not appended to for that long. The Finisher asks its owner every so often;
+// here the owner's end of the stream comes first, and then the row goes.
+//
 // # Invariants
 //
 //   - A name becomes free only after the owner has acknowledged the old stream's

@@ -58,7 +58,8 @@ const (
 )
 
 // Finisher finishes deletions and reconfigurations whose call has failed
-// half-way or whose process has died. Any number of instances may run one.
+// half-way or whose process has died, and deletes streams that are to be deleted
+// when they are empty. Any number of instances may run one.
 type Finisher struct {
 	catalog Catalog
 	finish  finishing
@@ -84,27 +85,37 @@ func (f *Finisher) Run(ctx context.Context, every time.Duration) {
 
 // Round does what is due. What fails is due again after the hold.
 func (f *Finisher) Round(ctx context.Context) error {
+	return errors.Join(
+		f.rounds(ctx, f.catalog.ClaimStreams, f.finish.all),
+		f.rounds(ctx, f.catalog.ClaimEmptyable, f.finish.endIfEmpty),
+	)
+}
+
+// rounds claims streams and deals with them until there are no more.
+func (f *Finisher) rounds(
+	ctx context.Context, claim func(context.Context, int, catalog.Hold) ([]catalog.Stream, error), deal func(context.Context, catalog.Stream) error,
+) error {
 	var failed []error
 	for {
-		streams, err := f.catalog.ClaimStreams(ctx, streamsAtOnce, f.hold)
+		streams, err := claim(ctx, streamsAtOnce, f.hold)
 		if err != nil || len(streams) == 0 {
 			return errors.Join(append(failed, err)...)
 		}
-		failed = append(failed, f.batch(ctx, streams))
+		failed = append(failed, f.batch(ctx, streams, deal))
 		if len(streams) < streamsAtOnce {
 			return errors.Join(failed...)
 		}
 	}
 }
 
-func (f *Finisher) batch(ctx context.Context, streams []catalog.Stream) error {
+func (f *Finisher) batch(ctx context.Context, streams []catalog.Stream, deal func(context.Context, catalog.Stream) error) error {
 	var mu sync.Mutex
 	var failed []error
 	var work errgroup.Group
 	work.SetLimit(ownersAtOnce)
 	for _, s := range streams {
 		work.Go(func() error {
-			if err := f.finish.all(ctx, s); err != nil {
+			if err := deal(ctx, s); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, err)

@@ -36,6 +36,10 @@ func (c *idle) fail(err error) {
 	c.err = err
 }
 
+func (c *idle) ClaimEmptyable(context.Context, int, catalog.Hold) ([]catalog.Stream, error) {
+	return nil, nil
+}
+
 func (c *idle) ClaimStreams(context.Context, int, catalog.Hold) ([]catalog.Stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -22,6 +22,9 @@ type Catalog interface {
 	BeginStreamDeletion(ctx context.Context, name stream.Name, hold catalog.Hold) (catalog.Stream, error)
 	RemoveStream(ctx context.Context, s catalog.Stream) error
 	ClaimStreams(ctx context.Context, limit int, hold catalog.Hold) ([]catalog.Stream, error)
+	ClaimEmptyable(ctx context.Context, limit int, hold catalog.Hold) ([]catalog.Stream, error)
+	KeepStream(ctx context.Context, s catalog.Stream, pause time.Duration) error
+	EndStream(ctx context.Context, s catalog.Stream) error
 }
 
 // Owners reaches the shards' owners. Its calls return once what they ask for is
@@ -32,6 +35,9 @@ type Owners interface {
 	ConfigureStream(ctx context.Context, s catalog.Stream) error
 	// TombstoneStream ends the stream for good.
 	TombstoneStream(ctx context.Context, s catalog.Stream) error
+	// EndIfEmpty ends the stream for good if it has been empty for as long as its
+	// configuration says. Otherwise it says for how long at least it has not.
+	EndIfEmpty(ctx context.Context, s catalog.Stream) (ended bool, kept time.Duration, err error)
 }
 
 // Options are the limits that a Streams works with.

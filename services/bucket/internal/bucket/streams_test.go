@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
@@ -33,6 +34,9 @@ type present struct{}
 
 func (present) ConfigureStream(context.Context, catalog.Stream) error { return nil }
 func (present) TombstoneStream(context.Context, catalog.Stream) error { return nil }
+func (present) EndIfEmpty(context.Context, catalog.Stream) (bool, time.Duration, error) {
+	return true, 0, nil
+}
 
 func TestAcknowledgedChange_SucceedsThoughItCannotBeNoted(t *testing.T) {
 	s, _ := New(forgetful{}, present{}, Options{OwnerTimeout: 1 << 40}, zap.NewNop())

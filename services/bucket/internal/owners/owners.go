@@ -4,6 +4,7 @@ package owners
 
 import (
 	"context"
+	"time"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
@@ -47,6 +48,19 @@ func (o *Owners) TombstoneStream(ctx context.Context, s catalog.Stream) error {
 		_, err := writer.TombstoneStream(ctx, request)
 		return err
 	})
+}
+
+// EndIfEmpty ends a stream for good if its owner finds that it has been empty for as
+// long as its configuration says.
+func (o *Owners) EndIfEmpty(ctx context.Context, s catalog.Stream) (ended bool, kept time.Duration, err error) {
+	request := &clusterv1.TombstoneStreamRequest{Bucket: s.Name.Bucket, Stream: s.Name.Stream, StreamId: s.ID[:], IfEmpty: true}
+	err = o.do(ctx, s, func(ctx context.Context, writer clusterv1.WriterServiceClient) error {
+		r, err := writer.TombstoneStream(ctx, request)
+		const most = 24 * time.Hour
+		ended, kept = !r.GetKept(), time.Duration(min(r.GetKeptForMs(), uint64(most.Milliseconds())))*time.Millisecond
+		return err
+	})
+	return ended && err == nil, kept, err
 }
 
 func (o *Owners) do(ctx context.Context, s catalog.Stream, call func(context.Context, clusterv1.WriterServiceClient) error) error {

@@ -99,6 +99,8 @@ type writer struct {
 	clusterv1.UnimplementedWriterServiceServer
 	mu         sync.Mutex
 	refuse     int
+	empty      bool // streams are, when they are asked about
+	asked      int  // how often a stream was to be ended
 	ended      map[string]bool
 	configured map[string]*clusterv1.ConfigureStreamRequest
 	// gate, if set, holds calls: they send on it when they begin and once more
@@ -122,8 +124,15 @@ func (w *writer) answer(f func()) error {
 }
 
 func (w *writer) TombstoneStream(_ context.Context, r *clusterv1.TombstoneStreamRequest) (*clusterv1.TombstoneStreamResponse, error) {
-	err := w.answer(func() { w.ended[string(r.GetStreamId())] = true })
-	return &clusterv1.TombstoneStreamResponse{}, err
+	response := &clusterv1.TombstoneStreamResponse{}
+	err := w.answer(func() {
+		if w.asked++; r.GetIfEmpty() && !w.empty && !w.ended[string(r.GetStreamId())] {
+			response.Kept = true
+			return
+		}
+		w.ended[string(r.GetStreamId())] = true
+	})
+	return response, err
 }
 
 func (w *writer) ConfigureStream(_ context.Context, r *clusterv1.ConfigureStreamRequest) (*clusterv1.ConfigureStreamResponse, error) {

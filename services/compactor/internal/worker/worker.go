@@ -16,6 +16,8 @@ import (
 type Rounds interface {
 	Compact(ctx context.Context) error
 	Collect(ctx context.Context) error
+	// Rebuild makes an index that was halted again from the store.
+	Rebuild(ctx context.Context) error
 }
 
 // Report is told how each round went.
@@ -28,7 +30,16 @@ type Worker struct {
 	compact, collect time.Duration // between rounds
 	report           Report
 	log              *zap.Logger
+
+	rebuilds int       // one after the other
+	rested   time.Time // when the index may be rebuilt again
 }
+
+// How long an index is left alone after a rebuild, at first and at most.
+const (
+	leastRest = 10 * time.Second
+	mostRest  = time.Hour
+)
 
 // New makes a Worker.
 func New(rounds Rounds, compact, collect time.Duration, report Report, log *zap.Logger) *Worker {
@@ -62,9 +73,31 @@ func (w *Worker) round(ctx context.Context, name string, do func(context.Context
 	var behind *chunkindex.BehindError
 	switch {
 	case err == nil:
+		w.rebuilds = 0
 	case errors.As(err, &behind):
-		w.log.Error("the chunk index is not to be trusted; doing nothing", zap.Error(err))
+		w.log.Error("the chunk index is not to be trusted; nothing is compacted or collected until it is rebuilt from the object store", zap.Error(err))
+		w.rebuild(ctx)
+	case errors.Is(err, chunkindex.ErrRebuilding):
+		w.log.Info("the chunk index is being rebuilt; waiting for its end")
 	default:
 		w.log.Warn("not everything could be done; trying again", zap.String("round", name), zap.Error(err))
+	}
+}
+
+// rebuild has the index made again. One that does not stay right is left alone for
+// longer and longer: something else is wrong.
+func (w *Worker) rebuild(ctx context.Context) {
+	if now := time.Now(); now.Before(w.rested) {
+		return
+	}
+	err := w.rounds.Rebuild(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	w.rested = time.Now().Add(min(leastRest<<min(w.rebuilds, 20), mostRest))
+	w.rebuilds++
+	if err != nil && !errors.Is(err, chunkindex.ErrRebuilding) {
+		w.report(err)
+		w.log.Error("the chunk index could not be rebuilt; trying again", zap.Error(err))
 	}
 }

@@ -26,6 +26,7 @@ type Owners interface {
 	Do(context.Context, stream.Shard, func(context.Context, grpc.ClientConnInterface) error) error
 	Ask(context.Context, stream.Shard, func(context.Context, grpc.ClientConnInterface) error) error
 	Report(shard stream.Shard, instance string)
+	Replaced(ctx context.Context, shard stream.Shard, instance string) bool
 }
 
 // Dialer connects to addresses; *rpc.Dialer is one.
@@ -99,24 +100,36 @@ func (b *Backends) connect(members []discovery.Member) []proxy.Backend {
 
 // Owner implements proxy.Backends.
 func (b *Backends) Owner(ctx context.Context, name stream.Name, try proxy.Try) error {
-	return b.owners.Do(ctx, name.Shard(b.shards), b.with(try))
+	return b.owners.Do(ctx, name.Shard(b.shards), b.with(name, try))
 }
 
 // AskOwner implements proxy.Backends.
 func (b *Backends) AskOwner(ctx context.Context, name stream.Name, try proxy.Try) error {
-	return b.owners.Ask(ctx, name.Shard(b.shards), b.with(try))
+	return b.owners.Ask(ctx, name.Shard(b.shards), b.with(name, try))
 }
 
-// Stuck implements proxy.Backends.
-func (b *Backends) Stuck(name stream.Name, backend proxy.Backend) {
+// Replaced implements proxy.Backends. That an owner is slow is no news; its metrics
+// tell that.
+func (b *Backends) Replaced(ctx context.Context, name stream.Name, backend proxy.Backend) bool {
 	shard := name.Shard(b.shards)
-	b.log.Info("a shard's owner is slow to answer", zap.Uint32("shard", uint32(shard)), zap.String("instance", backend.Instance))
-	b.owners.Report(shard, backend.Instance)
+	replaced := b.owners.Replaced(ctx, shard, backend.Instance)
+	level := zap.DebugLevel
+	if replaced {
+		level = zap.InfoLevel
+	}
+	b.log.Log(level, "a shard's owner was slow to answer", zap.Uint32("shard", uint32(shard)),
+		zap.String("instance", backend.Instance), zap.Bool("replaced", replaced))
+	return replaced
 }
 
-func (b *Backends) with(try proxy.Try) func(context.Context, grpc.ClientConnInterface) error {
+// Lost implements proxy.Backends.
+func (b *Backends) Lost(name stream.Name, backend proxy.Backend) {
+	b.owners.Report(name.Shard(b.shards), backend.Instance)
+}
+
+func (b *Backends) with(name stream.Name, try proxy.Try) func(context.Context, grpc.ClientConnInterface) error {
 	return func(ctx context.Context, conn grpc.ClientConnInterface) error {
-		return try(ctx, proxy.Backend{Instance: b.writerAt(conn), Conn: conn})
+		return try(ctx, proxy.Backend{Instance: b.writerAt(conn), Conn: conn, Shard: name.Shard(b.shards)})
 	}
 }
 

@@ -75,9 +75,9 @@ func TestReaders_StayWithTheirStreams(t *testing.T) {
 
 // owners answers with one connection, whatever the shard.
 type owners struct {
-	conn     grpc.ClientConnInterface
-	asked    []stream.Shard
-	reported string
+	conn                 grpc.ClientConnInterface
+	asked                []stream.Shard
+	reported, lookedInto string
 }
 
 type calling = func(context.Context, grpc.ClientConnInterface) error
@@ -92,6 +92,11 @@ func (o *owners) Ask(ctx context.Context, shard stream.Shard, f calling) error {
 }
 
 func (o *owners) Report(_ stream.Shard, instance string) { o.reported = instance }
+
+func (o *owners) Replaced(_ context.Context, _ stream.Shard, instance string) bool {
+	o.lookedInto = instance
+	return true
+}
 
 func TestOwner_IsTheShardsAndHasItsName(t *testing.T) {
 	b := newBackends(t, fixed{"stream-writer": members("stream-writer", 2)})
@@ -110,8 +115,10 @@ func TestOwner_IsTheShardsAndHasItsName(t *testing.T) {
 	require.Equal(t, []stream.Shard{name.Shard(64), name.Shard(64)}, o.asked)
 	require.Equal(t, "stream-writer-1", seen.Instance)
 
-	b.Stuck(name, seen)
+	b.Lost(name, seen)
 	require.Equal(t, "stream-writer-1", o.reported)
+	require.True(t, b.Replaced(t.Context(), name, seen))
+	require.Equal(t, "stream-writer-1", o.lookedInto)
 }
 
 var _ Owners = (*shardroute.Router)(nil)

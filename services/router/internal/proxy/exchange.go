@@ -30,8 +30,11 @@ type exchange struct {
 	shown stream.Name // the same as the client writes it, for errors
 	call  *call       // the attempt that a backend has begun to answer
 
+	stall *time.Timer // runs while a message is sent to the client of a read session
+
 	sending sync.Mutex // held to send to the backend or to end that
 	drained bool       // nothing more is sent; guarded by sending
+	refused error      // why a later message of the client was not sent on; guarded by sending
 }
 
 // run finds a backend that answers and carries its answers to the client.
@@ -43,16 +46,29 @@ func (x *exchange) run() error {
 		return x.clientError(err)
 	}
 	defer x.call.cancel()
+	defer x.call.vigil.leave()
 	x.first.Free()
 	defer x.endWithProxy()()
-	err := x.forward()
+	err := x.call.vigil.explain(x.forward())
+	if err == nil {
+		err = x.refusal()
+	}
 	if x.isDrained() && (err == nil || !x.method.ClientStreams) {
 		return unavailable("the router is stopping: go on with another").Err()
 	}
 	if err != nil {
+		x.lookForOwner(err)
 		return x.clientError(err)
 	}
 	return nil
+}
+
+// lookForOwner begins to look for the shard's next owner when a session has lost
+// its connection to the last one: its client will be back in a moment.
+func (x *exchange) lookForOwner(err error) {
+	if x.method.Target == route.ShardOwner && isBroken(x.client.Context(), err) {
+		x.proxy.backends.Lost(x.name, x.call.backend)
+	}
 }
 
 // endWithProxy ends a session when the proxy drains.
@@ -145,7 +161,9 @@ type call struct {
 	stream grpc.ClientStream
 	cancel context.CancelFunc
 	// answer is the first response if it has been read already.
-	answer *rpc.Frame
+	answer  *rpc.Frame
+	backend Backend
+	vigil   *caller
 }
 
 // try sends the first message to a backend and waits until it answers. On success
@@ -170,13 +188,17 @@ func (x *exchange) attempt(ctx context.Context, cancel context.CancelFunc, backe
 	if err != nil {
 		return nil, err
 	}
-	defer x.reportIfStuck(backend)()
+	c := &call{stream: stream, cancel: cancel, vigil: x.watch(cancel, backend), backend: backend}
+	c.vigil.asked()
 	// A failure to send shows, with its reason, when the answer is awaited.
 	if stream.SendMsg(x.first) == nil && !x.method.ClientStreams {
 		_ = stream.CloseSend()
 	}
-	c := &call{stream: stream, cancel: cancel}
-	return c, x.awaitAnswer(c)
+	if err := x.awaitAnswer(c); err != nil {
+		c.vigil.leave()
+		return nil, c.vigil.explain(err)
+	}
+	return c, nil
 }
 
 // open gets a stream to the backend. If it can't, nothing was sent.
@@ -194,15 +216,6 @@ func (x *exchange) open(ctx context.Context, cancel context.CancelFunc, backend 
 		return nil, &unreachableError{backend.Instance, context.DeadlineExceeded}
 	}
 	return nil, &unreachableError{backend.Instance, err}
-}
-
-// reportIfStuck reports the backend of a stream that is slow to answer, until
-// the returned function is called.
-func (x *exchange) reportIfStuck(backend Backend) (stop func() bool) {
-	if x.method.Target != route.ShardOwner {
-		return func() bool { return true }
-	}
-	return time.AfterFunc(x.proxy.config.SlowAnswer, func() { x.proxy.backends.Stuck(x.name, backend) }).Stop
 }
 
 // awaitAnswer returns once the backend has accepted the call. An append session
@@ -223,6 +236,7 @@ func (x *exchange) awaitAnswer(c *call) error {
 		return err
 	}
 	c.answer = answer
+	c.vigil.answered()
 	return nil
 }
 
@@ -232,9 +246,16 @@ func (x *exchange) forward() error {
 		return err
 	}
 	if x.method.ClientStreams {
-		x.proxy.uploads.Go(x.upload)
+		x.proxy.work.Go(x.upload)
 	}
-	err := x.download()
+	if x.method.ServerStreams && !x.method.ClientStreams {
+		return x.downloadPatiently()
+	}
+	return x.finish(x.download())
+}
+
+// finish passes on what a backend says at its call's end.
+func (x *exchange) finish(err error) error {
 	x.client.SetTrailer(answered(x.call.stream.Trailer()))
 	return err
 }
@@ -253,16 +274,23 @@ func (x *exchange) sendHeader() error {
 // upload carries the client's later messages. It does not outlive the client's
 // stream; an error there ends the backend's call through the shared context.
 func (x *exchange) upload() {
+	moved, stop := x.watchIdle()
+	defer stop()
 	for {
 		var frame rpc.Frame
 		err := x.client.RecvMsg(&frame)
 		if err == nil {
+			moved()
 			err = x.sendOn(&frame)
 			frame.Free()
 			if err != nil {
 				return // download meets the reason
 			}
 			continue
+		}
+		if rpc.Detail(err) != nil {
+			x.refuse(err)
+			return
 		}
 		if !errors.Is(err, io.EOF) || x.closeSend() != nil {
 			x.call.cancel()
@@ -274,10 +302,28 @@ func (x *exchange) upload() {
 func (x *exchange) sendOn(frame *rpc.Frame) error {
 	x.sending.Lock()
 	defer x.sending.Unlock()
-	if x.drained {
+	if x.drained || x.refused != nil {
 		return io.EOF
 	}
+	x.call.vigil.asked()
 	return x.call.stream.SendMsg(frame)
+}
+
+// refuse ends a session because of a message that can't be sent on. The backend
+// acknowledges what it has; then the client gets to know.
+func (x *exchange) refuse(err error) {
+	x.sending.Lock()
+	x.refused = err
+	x.sending.Unlock()
+	if x.closeSend() != nil {
+		x.call.cancel()
+	}
+}
+
+func (x *exchange) refusal() error {
+	x.sending.Lock()
+	defer x.sending.Unlock()
+	return x.refused
 }
 
 func (x *exchange) closeSend() error {
@@ -306,6 +352,7 @@ func (x *exchange) download() error {
 		if err != nil {
 			return err
 		}
+		x.call.vigil.answered()
 		if err := x.pass(frame); err != nil {
 			return err
 		}
@@ -314,6 +361,10 @@ func (x *exchange) download() error {
 
 func (x *exchange) pass(frame *rpc.Frame) error {
 	defer frame.Free()
+	if x.stall != nil {
+		x.stall.Reset(x.proxy.config.Stall)
+		defer x.stall.Stop()
+	}
 	return x.client.SendMsg(frame)
 }
 

@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/router/internal/route"
@@ -32,9 +31,13 @@ type Backends interface {
 	// AskOwner is Owner for calls that may be repeated whatever became of them. The
 	// end of try's context ends an attempt that takes too long.
 	AskOwner(ctx context.Context, name stream.Name, try Try) error
-	// Stuck reports that a backend has not answered for a while, so that someone
-	// looks whether it still lives.
-	Stuck(name stream.Name, backend Backend)
+	// Replaced has a backend looked into that has not answered for a while, and
+	// tells whether another one owns the stream by then. Until it is known to, calls
+	// go on to the backend.
+	Replaced(ctx context.Context, name stream.Name, backend Backend) bool
+	// Lost says that the connection to the stream's owner broke, so that the next
+	// one is looked for already.
+	Lost(name stream.Name, backend Backend)
 }
 
 // Try is one attempt with one backend.
@@ -44,6 +47,7 @@ type Try = func(context.Context, Backend) error
 type Backend struct {
 	Instance string
 	Conn     grpc.ClientConnInterface
+	Shard    stream.Shard // of an owner: as whose it is called
 }
 
 // Config holds the proxy's times.
@@ -52,8 +56,17 @@ type Config struct {
 	ConnectTimeout time.Duration
 	// RouteTimeout is how long a call looks for an owner that accepts it.
 	RouteTimeout time.Duration
-	// SlowAnswer is after how long without an answer an owner is reported stuck.
+	// SlowAnswer is after how long without an answer an owner is looked into.
 	SlowAnswer time.Duration
+	// FirstMessage is how long a client may take to send its request, or the first of
+	// a session.
+	FirstMessage time.Duration
+	// Idle is how long an append session may go without a message.
+	Idle time.Duration
+	// Stall is how long the client of a read session may take nothing.
+	Stall time.Duration
+	// Room is for what calls hold while they wait for their answer; nil: any much.
+	Room *limit.Room
 }
 
 // Proxy forwards the calls of a routing table.
@@ -64,14 +77,17 @@ type Proxy struct {
 	// live ends when the sessions are to end.
 	live  context.Context
 	drain context.CancelFunc
-	// uploads are the goroutines that carry client messages to backends. Each ends
-	// with its client's stream, which the server closes after the handler returns.
-	uploads sync.WaitGroup
+	// work is the goroutines that receive from clients or send to them beside the
+	// call's handler, and those that look into silent owners. Each ends with its
+	// client's stream, which the server closes after the handler returns, or with
+	// that of the last one who waits for the owner.
+	work   sync.WaitGroup
+	vigils vigils
 }
 
 // New makes a proxy for the methods in table.
 func New(table route.Table, backends Backends, config Config) *Proxy {
-	p := &Proxy{table: table, backends: backends, config: config}
+	p := &Proxy{table: table, backends: backends, config: config, vigils: vigils{all: map[watched]*vigil{}}}
 	p.live, p.drain = context.WithCancel(context.Background())
 	return p
 }
@@ -106,7 +122,7 @@ func (p *Proxy) Register(server grpc.ServiceRegistrar, services ...protoreflect.
 func (p *Proxy) Drain() { p.drain() }
 
 // Wait returns once no call is left; call it after the gRPC server has stopped.
-func (p *Proxy) Wait() { p.uploads.Wait() }
+func (p *Proxy) Wait() { p.work.Wait() }
 
 func (p *Proxy) handle(_ any, client grpc.ServerStream) error {
 	name, _ := grpc.MethodFromServerStream(client)
@@ -115,12 +131,36 @@ func (p *Proxy) handle(_ any, client grpc.ServerStream) error {
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INTERNAL_ERROR, "no route for %s", name)
 	}
 	first := &rpc.Frame{}
-	if err := client.RecvMsg(first); err != nil {
+	if err := p.receiveFirst(client, first); err != nil {
 		return noFirstMessage(method, err)
 	}
 	defer first.Free()
+	leave, err := p.admit(method, first)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	x := &exchange{proxy: p, method: method, client: client, first: first}
 	return x.run()
+}
+
+// callBytes is about what a call takes here besides its message: goroutines,
+// headers and buffers on both sides.
+const callBytes = 24 << 10
+
+// admit takes room for a call with one request, so that backends which are slow to
+// answer many do not fill the memory here. Sessions are bounded otherwise: what they
+// send waits at the client.
+func (p *Proxy) admit(method route.Method, first *rpc.Frame) (leave func(), err error) {
+	if method.ClientStreams || method.ServerStreams {
+		return func() {}, nil
+	}
+	leave, err = p.config.Room.Enter(int64(first.Len()) + callBytes)
+	var full *limit.Exceeded
+	if errors.As(err, &full) {
+		return nil, full.RPC()
+	}
+	return leave, err
 }
 
 // noFirstMessage is the answer to a call that ended before its first message. A
@@ -131,8 +171,6 @@ func noFirstMessage(method route.Method, err error) error {
 		return nil
 	case errors.Is(err, io.EOF):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "the call has no request message")
-	case status.Code(err) == codes.ResourceExhausted:
-		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "the request is too large: %s", status.Convert(err).Message())
 	}
 	return err
 }

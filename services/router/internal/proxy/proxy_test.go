@@ -259,6 +259,96 @@ func TestStuckOwner_IsReportedAndTheAppendIsNotSentAgain(t *testing.T) {
 	require.EqualValues(t, 1, writer.Calls.Load())
 }
 
+func TestStuckOwner_ThatLostItsShardLeavesTheAppendUnknown(t *testing.T) {
+	r := routertest.New(t)
+	r.TakeOver()
+	writer := r.Add("stream-writer", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}})
+	_, err := r.Streams().Append(t.Context(), appendRequest())
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
+	require.ErrorContains(t, err, "fell silent")
+	require.EqualValues(t, 1, writer.Calls.Load())
+}
+
+// pauses acknowledges so many requests of a session and then falls silent; more
+// come when goOn is closed.
+func pauses(after int, goOn <-chan struct{}) func(samsav1.StreamService_AppendSessionServer) error {
+	return func(ss samsav1.StreamService_AppendSessionServer) error {
+		for i := 0; ; i++ {
+			request, err := ss.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if i >= after {
+				select {
+				case <-goOn:
+				case <-ss.Context().Done():
+					return ss.Context().Err()
+				}
+			}
+			if err := ss.Send(&samsav1.AppendSessionResponse{EndSeqNum: request.GetMatchSeqNum()}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// openSession begins a session and sees that its first requests are acknowledged.
+func openSession(t *testing.T, r *routertest.Rig, acks uint64) samsav1.StreamService_AppendSessionClient {
+	session, err := r.Streams().AppendSession(t.Context())
+	require.NoError(t, err)
+	for i := range acks {
+		require.NoError(t, session.Send(sessionRequest(i)))
+		ack, err := session.Recv()
+		require.NoError(t, err)
+		require.Equal(t, i, ack.GetEndSeqNum())
+	}
+	return session
+}
+
+func TestAppendSession_EndsWhenItsOwnerFallsSilentAndLosesTheShard(t *testing.T) {
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AppendSession: pauses(3, nil)})
+	session := openSession(t, r, 3)
+	require.Empty(t, r.Reported(), "nothing waits for an answer")
+	r.TakeOver()
+	require.NoError(t, session.Send(sessionRequest(3)))
+	_, err := session.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
+	require.Contains(t, r.Reported(), "stream-writer-0")
+}
+
+func TestAppendSession_WaitsForAnOwnerThatIsSlowAndKeepsTheShard(t *testing.T) {
+	r := routertest.New(t)
+	goOn := make(chan struct{})
+	r.Add("stream-writer", &routertest.Service{AppendSession: pauses(1, goOn)})
+	session := openSession(t, r, 1)
+	require.NoError(t, session.Send(sessionRequest(1)))
+	require.Eventually(t, func() bool { return len(r.Reported()) >= 3 }, 10*time.Second, time.Millisecond, "it is looked into again and again")
+	close(goOn)
+	ack, err := session.Recv()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, ack.GetEndSeqNum())
+	require.NoError(t, session.CloseSend())
+	_, err = session.Recv()
+	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestAppendSession_HasTheNextOwnerLookedForWhenItsConnectionBreaks(t *testing.T) {
+	r := routertest.New(t)
+	writer := r.Add("stream-writer", &routertest.Service{AppendSession: pauses(1, nil)})
+	session := openSession(t, r, 1)
+	writer.Die()
+	_, err := session.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
+	require.Equal(t, []string{"stream-writer-0"}, r.Reported())
+}
+
 // echo acknowledges each request of a session with its match_seq_num.
 func echo(ss samsav1.StreamService_AppendSessionServer) error {
 	for {
@@ -344,6 +434,40 @@ func TestAppendSession_BackendDyingLeavesTheOutcomeUnknown(t *testing.T) {
 	writer.Die()
 	_, err = session.Recv()
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
+}
+
+// The acknowledgements of what came before arrive first, and nothing is unknown.
+func TestAppendSession_AMessageThatIsTooLargeEndsItAfterItsAcks(t *testing.T) {
+	r := routertest.New(t)
+	r.Add("stream-writer", &routertest.Service{AppendSession: echo})
+	session, err := r.Streams().AppendSession(t.Context())
+	require.NoError(t, err)
+	for i := range uint64(3) {
+		require.NoError(t, session.Send(sessionRequest(i)))
+	}
+	large := sessionRequest(3)
+	large.Records = []*samsav1.AppendRecord{{Body: make([]byte, 5<<20)}}
+	require.NoError(t, session.Send(large))
+	for i := range uint64(3) {
+		ack, err := session.Recv()
+		require.NoError(t, err)
+		require.Equal(t, i, ack.GetEndSeqNum())
+	}
+	_, err = session.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, code(err), "%v", err)
+	require.Equal(t, "message_too_large", rpc.Detail(err).GetMetadata()["reason"])
+}
+
+func TestRequestsThatAreTooLarge_AreTyped(t *testing.T) {
+	r := routertest.New(t)
+	for _, bytes := range []int{5 << 20, 24 << 20} {
+		request := appendRequest()
+		request.Records = []*samsav1.AppendRecord{{Body: make([]byte, bytes)}}
+		_, err := r.Streams().Append(t.Context(), request)
+		require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+		require.Equal(t, "4194304", rpc.Detail(err).GetMetadata()["limit_bytes"])
+		require.NotEmpty(t, rpc.Detail(err).GetRequestId())
+	}
 }
 
 func TestReadSession_BackendDyingIsUnavailable(t *testing.T) {

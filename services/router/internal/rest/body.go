@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/stream"
 )
 
 // bodyReader is a request body in memory.
@@ -30,6 +31,9 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, path map[stri
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &httpError{http.StatusUnsupportedMediaType, invalid("content-encoding %q is not supported: send the body as it is", encoding)}
 	}
+	if err := h.hold(r); err != nil {
+		return nil, err
+	}
 	control := http.NewResponseController(w)
 	// Without deadlines (as in tests) a slow body is the client's own affair.
 	_ = control.SetReadDeadline(time.Now().Add(h.config.ReadTimeout))
@@ -44,6 +48,21 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, path map[stri
 	return &bodyReader{bytes.NewReader(body)}, nil
 }
 
+// hold counts a body from before it is read to the end of the request. One whose
+// size is not told counts for the largest.
+func (h *Handler) hold(r *http.Request) error {
+	size := h.config.MaxBodyBytes
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength)
+	}
+	if h.inFlight.Add(size) > h.config.MaxInflightBytes {
+		h.inFlight.Add(-size)
+		return tooMuchInFlight(h.config.MaxInflightBytes)
+	}
+	requestOf(r).held = size
+	return nil
+}
+
 func bodyError(err error) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
@@ -56,6 +75,9 @@ func checkBody(body []byte, path map[string]string) ([]byte, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, nil
 	}
+	if countObjects(body) > maxObjects {
+		return nil, tooManyObjects()
+	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, malformedJSON(err)
@@ -67,6 +89,27 @@ func checkBody(body []byte, path map[string]string) ([]byte, error) {
 		}
 	}
 	return camelMask(body, fields)
+}
+
+// maxObjects is how many JSON objects a body may have: an empty header takes two
+// bytes there, a hundred when decoded. A batch has at most 1 MiB metered, of which a
+// header takes two bytes or more and a record eight.
+const maxObjects = 1 + stream.MaxBatchRecords + stream.MaxBatchBytes/2
+
+// countObjects counts the braces that open outside of strings.
+func countObjects(body []byte) int {
+	count, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '{' && !quoted:
+			count++
+		}
+	}
+	return count
 }
 
 func malformedJSON(err error) error {

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.uber.org/zap"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -41,7 +41,26 @@ func wrongMethod(r *http.Request, allowed string) error {
 
 func tooLarge(limit int64) error {
 	return &httpError{http.StatusRequestEntityTooLarge, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"the request body has more than %d bytes; split the batch", limit)}
+		"the request body has more than %d bytes, which is router.max_body_bytes; split the batch", limit).
+		With("reason", "body_too_large").With("limit", "router.max_body_bytes").With("limit_bytes", strconv.FormatInt(limit, 10))}
+}
+
+func urlTooLong(limit int) error {
+	return &httpError{http.StatusRequestURITooLong, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
+		"the URL has more than %d bytes, which is router.max_url_bytes", limit).
+		With("reason", "url_too_long").With("limit", "router.max_url_bytes").With("limit_bytes", strconv.Itoa(limit))}
+}
+
+func tooMuchInFlight(limit int64) error {
+	return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
+		"this router holds %d bytes of requests, as many as router.max_inflight_bytes allows: try again later", limit).
+		With("reason", "overloaded").With("limit", "router.max_inflight_bytes").After(time.Second)
+}
+
+func tooManyObjects() error {
+	return &httpError{http.StatusRequestEntityTooLarge, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
+		"the request body has more than %d JSON objects, and no batch needs as many; split it", maxObjects).
+		With("reason", "body_too_large").With("limit_objects", strconv.Itoa(maxObjects))}
 }
 
 // typed gives err a detail, if it has none, and the request's id.
@@ -57,20 +76,22 @@ func (h *Handler) typed(r *http.Request, err error) error {
 		err = status.Error(s.Code(), message)
 	}
 	if !ok && rpc.Detail(err) == nil {
-		h.log.Error("request failed", rpc.RequestIDField(r.Context()), zap.Error(err))
+		h.log.Error("request failed", rpc.CallField(r.Context()), zap.Error(err))
 	}
 	return rpc.Typed(err, requestOf(r).operation.rpc, rpc.RequestID(r.Context()))
 }
 
 // httpStatus is the HTTP status of an error that became out: the gateway's
-// mapping, but for failed conditions and reads past the tail.
+// mapping, but for failed conditions, what is too large and reads past the tail.
 func httpStatus(err, out error) int {
 	var own *httpError
-	switch {
+	switch reason := rpc.Detail(out).GetMetadata()["reason"]; {
 	case errors.As(err, &own):
 		return own.code
-	case rpc.Detail(out).GetMetadata()["reason"] == "condition_failed":
+	case reason == "condition_failed":
 		return http.StatusPreconditionFailed
+	case reason == "message_too_large":
+		return http.StatusRequestEntityTooLarge
 	case status.Code(out) == codes.OutOfRange:
 		return http.StatusRequestedRangeNotSatisfiable
 	}
@@ -96,15 +117,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		header.Set("Retry-After", strconv.Itoa(retryAfterSecs(out)))
 	}
 	w.WriteHeader(code)
-	_, _ = w.Write(body)
+	_, _ = w.Write(body) //nolint:gosec // JSON under its type, which identify forbids to guess at
 }
 
 // retryAfterSecs is the delay that the error asks for, rounded up, or a second.
 func retryAfterSecs(err error) int {
-	for _, detail := range status.Convert(err).Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			return max(1, int(math.Ceil(info.GetRetryDelay().AsDuration().Seconds())))
-		}
-	}
-	return 1
+	return max(1, int(math.Ceil(rpc.RetryAfter(err).Seconds())))
 }

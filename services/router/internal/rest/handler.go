@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/samsa-io/samsa/gen/openapi"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/services/router/internal/patient"
 )
 
 // documentPath is where the OpenAPI document is served.
@@ -32,6 +34,12 @@ const textMIME = "application/x-samsa-text"
 type Config struct {
 	// MaxBodyBytes is the size of the largest request body.
 	MaxBodyBytes int64
+	// MaxInflightBytes is how many bytes of bodies are held at a time.
+	MaxInflightBytes int64
+	// MaxURLBytes is the size of the longest path with its query.
+	MaxURLBytes int
+	// MaxHeaderBytes is the size of the largest headers of a request.
+	MaxHeaderBytes int
 	// ReadTimeout is how long a client may take to send a body.
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a client may take to accept one write.
@@ -46,6 +54,7 @@ type Handler struct {
 	document   []byte
 	gateway    *runtime.ServeMux
 	streams    samsav1.StreamServiceClient
+	inFlight   atomic.Int64 // bytes of bodies
 	json       *jsonMarshaler
 	text       *textMarshaler
 }
@@ -101,7 +110,8 @@ func (h *Handler) buildGateway(conn *grpc.ClientConn) error {
 type request struct {
 	operation operation
 	text      bool
-	events    bool // wants server-sent events
+	events    bool  // wants server-sent events
+	held      int64 // what its body counts for in Handler.inFlight
 }
 
 type requestKey struct{}
@@ -116,12 +126,17 @@ func requestOf(r *http.Request) *request {
 // ServeHTTP checks a request against the OpenAPI document and hands it to the
 // gateway.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w = newPatientWriter(w, h.config.WriteTimeout)
+	w = patient.New(w, h.config.WriteTimeout)
 	r = h.identify(w, r)
+	if err := h.checkSizes(r); err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	if r.URL.Path == documentPath {
 		h.serveDocument(w, r)
 		return
 	}
+	defer func() { h.inFlight.Add(-requestOf(r).held) }()
 	checked, err := h.check(w, r)
 	if err != nil {
 		h.fail(w, r, err)
@@ -130,15 +145,29 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.gateway.ServeHTTP(w, checked)
 }
 
-// identify gives the request its id, a sane one of the client or a new one.
+// identify gives the request its id, a sane one of the client or a new one, and the
+// response the headers that all have.
 func (h *Handler) identify(w http.ResponseWriter, r *http.Request) *http.Request {
 	id := r.Header.Get(rpc.RequestIDKey)
 	if !rpc.SaneRequestID(id) {
 		id = uuid.NewString()
 	}
 	w.Header().Set(rpc.RequestIDKey, id)
+	// What a client stored is never taken for a page.
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	ctx := context.WithValue(r.Context(), requestKey{}, &request{})
 	return r.WithContext(rpc.WithRequestID(ctx, id))
+}
+
+// checkSizes looks at what has been read by now, URL and headers.
+func (h *Handler) checkSizes(r *http.Request) error {
+	if limit := h.config.MaxURLBytes; len(r.RequestURI) > limit {
+		return urlTooLong(limit)
+	}
+	if size, limit := rpc.HeaderBytes(r.Header), h.config.MaxHeaderBytes; size > limit {
+		return &httpError{http.StatusRequestHeaderFieldsTooLarge, rpc.HeadersTooLarge(size, limit)}
+	}
+	return nil
 }
 
 // check returns the request as the gateway is to see it, or what is wrong.

@@ -36,7 +36,10 @@ func asObject(v any) object {
 // describeTags leaves out the services that have no paths.
 func describeTags(doc object) {
 	tags, _ := doc["tags"].([]any)
-	doc["tags"] = slices.DeleteFunc(tags, func(tag any) bool { return asObject(tag)["name"] == "WriterService" })
+	doc["tags"] = slices.DeleteFunc(tags, func(tag any) bool {
+		name := asObject(tag)["name"]
+		return name == "WriterService" || name == "AdminService"
+	})
 }
 
 // describeErrors defines the body of errors.

@@ -51,7 +51,7 @@ func newSiteWith(t *testing.T, writeTimeout time.Duration) *site {
 			},
 		})
 	}
-	server := s.HTTP(rest.Config{MaxBodyBytes: 1 << 20, ReadTimeout: 5 * time.Second, WriteTimeout: writeTimeout})
+	server := s.HTTP(rest.Config{MaxBodyBytes: 1 << 20, MaxInflightBytes: 4 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192, ReadTimeout: 5 * time.Second, WriteTimeout: writeTimeout})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.address = listener.Addr().String()
@@ -78,6 +78,7 @@ func (r response) detail(t *testing.T) (d struct {
 	Metadata             map[string]string
 }) {
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	require.Equal(t, "nosniff", r.header.Get("X-Content-Type-Options"))
 	require.NoError(t, json.Unmarshal([]byte(r.body), &d), r.body)
 	require.NotEmpty(t, d.RequestID)
 	require.Equal(t, d.RequestID, r.header.Get("X-Request-Id"))
@@ -242,6 +243,7 @@ func TestBadRequests_AreTypedAndReachNobody(t *testing.T) {
 		{"bad escape", "GET", "/api/v1/buckets?prefix=%zz", "", 400, "INVALID_ARGUMENT", "query string"},
 		{"both forms", "POST", records + "?text=true", `{"records":[{"body":"a","body_base64":"YQ=="}]}`, 400, "INVALID_ARGUMENT", "both body and body_base64"},
 		{"too large", "POST", records, `{"records":"` + strings.Repeat("x", 1<<20) + `"}`, 413, "RESOURCE_EXHAUSTED", "1048576 bytes"},
+		{"long URL", "GET", records + "?seq_id=" + strings.Repeat("x", 4096), "", 414, "RESOURCE_EXHAUSTED", "router.max_url_bytes"},
 		{"unknown path", "GET", "/api/v1/bucket", "", 404, "NOT_FOUND", "/api/v1/bucket "},
 		{"root path", "GET", "/favicon.ico", "", 404, "NOT_FOUND", "favicon"},
 		{"trailing slash", "GET", "/api/v1/buckets/", "", 404, "NOT_FOUND", "buckets/"},
@@ -255,6 +257,11 @@ func TestBadRequests_AreTypedAndReachNobody(t *testing.T) {
 			require.Contains(t, detail.Message, c.says)
 		})
 	}
+	large := s.do("GET", records, "", "X-Large: "+strings.Repeat("x", 8192))
+	require.Equal(t, 431, large.code)
+	require.Equal(t, "8192", large.detail(t).Metadata["limit_bytes"])
+	many := s.do("GET", records, "", strings.TrimSuffix(strings.Repeat("X-Many: v\r\n", 250), "\r\n"))
+	require.Equal(t, 431, many.code)
 	require.Equal(t, "GET, POST", s.do("PUT", records, "{}").header.Get("Allow"))
 	require.Equal(t, 415, s.do("POST", records, "x", "Content-Encoding: gzip").code)
 }
@@ -306,6 +313,7 @@ func TestJSON_HasTheNamesOfTheAPIAndShowsDefaults(t *testing.T) {
 	got := s.do("GET", streamPath+"/records", "")
 	require.Equal(t, 200, got.code)
 	require.Equal(t, "application/json", got.header.Get("Content-Type"))
+	require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 	require.Equal(t, `{"batch":{"records":[{"seq_id":"i","timestamp":"1152921504606846976","headers":[],"body":"/w==","seq_num":"0"}]},"next_seq_num":"0"}`+"\n", got.body)
 
 	s.answer = func(context.Context, string, any) (any, error) { return &samsav1.ListBucketsResponse{}, nil }
@@ -390,6 +398,7 @@ func TestSession_IsOneObjectALine(t *testing.T) {
 	got := s.do("GET", streamPath+"/session?text=true", "")
 	require.Equal(t, 200, got.code)
 	require.Equal(t, "application/x-ndjson", got.header.Get("Content-Type"))
+	require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 	lines := strings.SplitAfter(got.body, "\n")
 	require.Len(t, lines, 5, got.body)
 	require.Equal(t, `{"output":{"batch":{"records":[{"seq_id":"i","timestamp":"0","headers":[],"body":"x","seq_num":"0"}]}}}`+"\n", lines[0])
@@ -419,6 +428,7 @@ func TestSession_SendsEventsWithTheNextPosition(t *testing.T) {
 	got := s.do("GET", streamPath+"/session?seq_num=2&text=true", "", "Accept: text/html;q=0.5, text/event-stream", "Last-Event-ID: 7")
 	require.Equal(t, 200, got.code)
 	require.Equal(t, "text/event-stream", got.header.Get("Content-Type"))
+	require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 	require.Equal(t, uint64(7), seen.GetSeqNum(), "Last-Event-ID was not taken")
 	require.True(t, seen.GetHeartbeats())
 	events := strings.Split(got.body, "\n\n")

@@ -177,7 +177,7 @@ func (s *sessionWriter) detail(err error) []byte {
 
 // write sends what is complete in itself at once.
 func (s *sessionWriter) write(b []byte) error {
-	if _, err := s.w.Write(b); err != nil {
+	if _, err := s.w.Write(b); err != nil { //nolint:gosec // JSON or events under their type, which identify forbids to guess at
 		return err
 	}
 	return s.control.Flush()

@@ -20,6 +20,7 @@ type Backends struct {
 	mu      sync.Mutex
 	Members map[string][]*Service
 	stuck   []string
+	taken   bool
 }
 
 func (b *Backends) add(role string, s *Service) {
@@ -69,14 +70,30 @@ func nothingHappened(err error) bool {
 		rpc.Detail(err).GetCode() == samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
 }
 
-// Stuck implements proxy.Backends.
-func (b *Backends) Stuck(_ stream.Name, backend proxy.Backend) {
+// Replaced implements proxy.Backends: whoever is silent has lost its streams once
+// TakeOver was called.
+func (b *Backends) Replaced(_ context.Context, _ stream.Name, backend proxy.Backend) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stuck = append(b.stuck, backend.Instance)
+	return b.taken
+}
+
+// TakeOver has silent writers count as replaced.
+func (b *Backends) TakeOver() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.taken = true
+}
+
+// Lost implements proxy.Backends.
+func (b *Backends) Lost(_ stream.Name, backend proxy.Backend) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stuck = append(b.stuck, backend.Instance)
 }
 
-// Reported lists the instances that were reported stuck.
+// Reported lists the instances that were looked into, or lost.
 func (b *Backends) Reported() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

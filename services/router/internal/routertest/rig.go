@@ -36,11 +36,27 @@ type Rig struct {
 
 // New starts a router that runs until the test ends.
 func New(t testing.TB) *Rig {
-	return NewBehind(t, func(r *Rig, _ *rpc.Dialer) proxy.Backends { return &r.Backends })
+	return newRig(t, fixed, nil)
 }
 
 // NewBehind is New with other backends than the fixed ones.
 func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends) *Rig {
+	return newRig(t, behind, nil)
+}
+
+// NewPatient is New with other times to wait for clients.
+func NewPatient(t testing.TB, change func(*proxy.Config)) *Rig {
+	return newRig(t, fixed, change)
+}
+
+// NewWith is New with interceptors.
+func NewWith(t testing.TB, interceptors ...grpc.StreamServerInterceptor) *Rig {
+	return newRig(t, fixed, nil, interceptors...)
+}
+
+func fixed(r *Rig, _ *rpc.Dialer) proxy.Backends { return &r.Backends }
+
+func newRig(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change func(*proxy.Config), interceptors ...grpc.StreamServerInterceptor) *Rig {
 	inproc := rpc.NewInproc()
 	r := &Rig{
 		Backends: Backends{Members: map[string][]*Service{}},
@@ -51,9 +67,15 @@ func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends) *Rig
 	}
 	table, err := route.NewTable(route.Services()...)
 	require.NoError(t, err)
-	config := proxy.Config{ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond}
+	config := proxy.Config{
+		ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond,
+		FirstMessage: time.Minute, Idle: time.Minute, Stall: time.Minute,
+	}
+	if change != nil {
+		change(&config)
+	}
 	r.Proxy = proxy.New(table, behind(r, r.dialer), config)
-	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options()...)
+	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options(interceptors...)...)
 	server.Register(r.Server, r.Proxy)
 	reflection.Register(r.Server)
 	listener, err := inproc.Listen("router")

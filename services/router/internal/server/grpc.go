@@ -14,6 +14,7 @@ import (
 func Options(interceptors ...grpc.StreamServerInterceptor) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(rpc.FrameCodec()),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ChainStreamInterceptor(append(interceptors, openWindow)...),
 	}
 }

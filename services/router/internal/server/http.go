@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/services/router/internal/patient"
 )
 
 const (
@@ -16,6 +18,9 @@ const (
 	// A client that answers no ping for so long is gone.
 	pingEvery   = 15 * time.Second
 	pingTimeout = 15 * time.Second
+	// maxHeaderBytes is what net/http itself reads of headers. It answers what is
+	// larger with a bare 431; up to there server.max_header_bytes is told of.
+	maxHeaderBytes = 1 << 20
 	// maxStreams is how many calls one HTTP/2 connection may have under way.
 	maxStreams = 10_000
 )
@@ -25,6 +30,8 @@ type Handlers struct {
 	GRPC   http.Handler // for requests whose content type is gRPC's
 	REST   http.Handler // for all paths but those of Health and the index
 	Health http.Handler // for /healthz and /readyz
+
+	writeTimeout time.Duration
 }
 
 // NewHTTP returns a server for HTTP/1.1 and HTTP/2, without TLS or, on a
@@ -32,6 +39,7 @@ type Handlers struct {
 // time-out for whole responses, since sessions live long: the REST handler sets
 // one for each write, and HTTP/2 pings find dead clients.
 func NewHTTP(handlers Handlers, writeTimeout time.Duration, log *zap.Logger) *http.Server {
+	handlers.writeTimeout = writeTimeout
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true) // where the listener has TLS
@@ -41,6 +49,7 @@ func NewHTTP(handlers Handlers, writeTimeout time.Duration, log *zap.Logger) *ht
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams,
 			SendPingTimeout:      pingEvery,
@@ -58,7 +67,7 @@ func (h Handlers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body := newWindow(r.Body)
 		r = r.WithContext(withWindow(r.Context(), body))
 		r.Body = body
-		h.GRPC.ServeHTTP(w, r)
+		h.GRPC.ServeHTTP(patient.New(w, h.writeTimeout), r)
 		return
 	}
 	switch r.URL.Path {

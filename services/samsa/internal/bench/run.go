@@ -194,11 +194,17 @@ func (w *writer) batch(count int) client.AppendInput {
 	return client.AppendInput{Records: w.records}
 }
 
+// rememberedProducers is how many producers of a stream a stream-writer remembers.
+const rememberedProducers = 64
+
 // lockstep appends one batch after the other, to each of the client's streams in
 // turn.
 func (r *run) lockstep(ctx context.Context, id int, p *pace) error {
 	writers := map[int]*writer{}
-	producer := uuid.NewString()
+	producer, begun := uuid.Must(uuid.NewV7()).String(), map[int]uint64{}
+	// A stream remembers a limited number of producers. Where more append to it, each
+	// batch has one of its own, which serves as well: nothing else is in flight.
+	crowded := r.Clients > rememberedProducers*r.Streams
 	for at := id % r.Streams; ; {
 		due, count := p.next(ctx, r.batch())
 		if count == 0 {
@@ -209,7 +215,10 @@ func (r *run) lockstep(ctx context.Context, id int, p *pace) error {
 			w = r.writer(id, at)
 			writers[at] = w
 		}
-		seq := client.AsProducer(client.ProducerSeq{ID: producer, Seq: w.written})
+		if crowded {
+			producer, begun[at] = uuid.Must(uuid.NewV7()).String(), w.written
+		}
+		seq := client.AsProducer(client.ProducerSeq{ID: producer, Seq: w.written - begun[at]})
 		if _, err := r.stream(at).Append(ctx, w.batch(count), seq); err != nil {
 			return err
 		}
@@ -232,7 +241,9 @@ type sent struct {
 // each ack.
 func (r *run) pipeline(ctx context.Context, id int, p *pace, acked func(client.Ack)) error {
 	at := id % r.Streams
-	session := r.stream(at).AppendSession(ctx, client.SessionOptions{ProducerID: uuid.NewString(), MaxInflightBatches: r.InFlight})
+	session := r.stream(at).AppendSession(ctx, client.SessionOptions{
+		ProducerID: uuid.Must(uuid.NewV7()).String(), Ephemeral: true, MaxInflightBatches: r.InFlight,
+	})
 	inFlight := make(chan sent, 1024)
 	var group errgroup.Group
 	group.Go(func() error { return r.awaitAcks(inFlight, acked) })

@@ -12,7 +12,8 @@ import (
 )
 
 func (a *app) adminCommand() *cobra.Command {
-	return a.group("admin", "Prepare a cluster", "", a.adminCerts())
+	return a.group("admin", "Prepare a cluster, look after its writers, check it, repair its index", "",
+		a.adminCerts(), a.adminShards(), a.adminWriters(), a.adminDrain(), a.adminVerify(), a.adminRebuildIndex())
 }
 
 type certFlags struct {

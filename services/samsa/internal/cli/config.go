@@ -17,9 +17,9 @@ func (a *app) configCommand() *cobra.Command {
 }
 
 // loadConfig loads what the flags of c, the environment and the file say.
-func loadConfig(c *cobra.Command, sections []config.Section) (*config.Loaded, error) {
+func loadConfig(c *cobra.Command, sections []config.Section, foreign []string) (*config.Loaded, error) {
 	return config.Load(config.Options{
-		Program: "samsa", Sections: sections, Foreign: service.Foreign(), Flags: c.Flags(), Environ: os.Environ(),
+		Program: "samsa", Sections: sections, Foreign: foreign, Flags: c.Flags(), Environ: os.Environ(),
 	})
 }
 
@@ -39,7 +39,7 @@ func (a *app) configShow() *cobra.Command {
 	c := command("show", "Show every key, its value, and where that comes from",
 		"  samsa config show --config deploy/config/production.toml\n  SAMSA_SERVER_PORT=1 samsa config show --changed", cobra.NoArgs,
 		func(c *cobra.Command, _ []string) error {
-			loaded, err := loadConfig(c, sections)
+			loaded, err := loadConfig(c, sections, service.Foreign())
 			if err != nil {
 				return err
 			}
@@ -67,7 +67,7 @@ func (a *app) configValidate() *cobra.Command {
 	c := command("validate", "List every problem of the configuration",
 		"  samsa config validate --config deploy/config/production.toml", cobra.NoArgs,
 		func(c *cobra.Command, _ []string) error {
-			if _, err := loadConfig(c, sections); err != nil {
+			if _, err := loadConfig(c, sections, service.Foreign()); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintln(a.Out, "The configuration is valid.")

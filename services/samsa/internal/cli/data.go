@@ -56,7 +56,7 @@ func (f *conditionFlags) add(c *cobra.Command) {
 
 // once numbers a lone append, so that it can be sent again without harm.
 func once() client.AppendOption {
-	return client.AsProducer(client.ProducerSeq{ID: uuid.NewString()})
+	return client.AsProducer(client.ProducerSeq{ID: uuid.Must(uuid.NewV7()).String()})
 }
 
 type ackRow struct {

@@ -35,6 +35,7 @@ type app struct {
 	IO
 	address  string
 	token    string
+	caFile   string
 	retryFor time.Duration
 }
 
@@ -93,7 +94,8 @@ func (a *app) root() *cobra.Command {
 		a.bucketCommand(), a.streamCommand(), a.dataCommand(), a.tokenCommand(),
 		a.benchCommand(), a.configCommand(), a.adminCommand(), a.versionCommand())
 	root.Long = "samsa works with buckets, streams and their records.\n\n" +
-		"The server's address is --address or SAMSA_ADDRESS, the access token --token or SAMSA_TOKEN."
+		"The server's address is --address or SAMSA_ADDRESS, the access token --token or SAMSA_TOKEN,\n" +
+		"the CAs of an https server --ca-file or SAMSA_CA_FILE."
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -102,6 +104,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.address, "address", "a", envOr("SAMSA_ADDRESS", defaultAddress), "server's `URL` (SAMSA_ADDRESS)")
 	flags.StringVar(&a.token, "token", "", "access `token` (SAMSA_TOKEN)")
+	flags.StringVar(&a.caFile, "ca-file", os.Getenv("SAMSA_CA_FILE"), "PEM `file` of the CAs to check an https server with, instead of the system's (SAMSA_CA_FILE)")
 	flags.DurationVar(&a.retryFor, "retry-for", 0, "how `long` to go on while the server fails (5s, for data commands 1m)")
 	return root
 }
@@ -153,7 +156,7 @@ func (a *app) connect(patience time.Duration, opts ...client.Option) (*client.Cl
 		token = os.Getenv("SAMSA_TOKEN")
 	}
 	c, err := client.New(a.address, append(opts,
-		client.WithToken(token), client.WithRetry(retry), client.WithUserAgent("samsa-cli"))...)
+		client.WithToken(token), client.WithCAFile(a.caFile), client.WithRetry(retry), client.WithUserAgent("samsa-cli"))...)
 	if err != nil {
 		return nil, &usageError{err}
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/samsa-io/samsa/pkg/service"
 )
 
 type versionRow struct {
@@ -21,15 +23,13 @@ func (v versionRow) cells() []string {
 }
 
 func build() versionRow {
-	v := versionRow{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionRow{Version: service.Version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	settings := map[string]string{}
 	if info, ok := debug.ReadBuildInfo(); ok {
-		v.Version = info.Main.Version
 		for _, s := range info.Settings {
 			settings[s.Key] = s.Value
 		}
 	}
-	v.Version = cmp.Or(v.Version, "unknown")
 	v.Revision = cmp.Or(settings["vcs.revision"], "unknown")
 	if settings["vcs.modified"] == "true" {
 		v.Revision += " with changes"

@@ -42,6 +42,7 @@ func TestAccess(t *testing.T) {
 		"a token issues no more than it has":     escalation,
 		"the metadata's bucket is checked":       metadataBucket,
 		"services between them refuse strangers": strangers,
+		"operators have the root token":          operators,
 		"control operations are audited":         audit,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
@@ -654,6 +655,28 @@ func strangers(t *testing.T, s *site) {
 	basic := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Basic "+root)
 	_, err = s.account().ListBuckets(basic, &samsav1.ListBucketsRequest{})
 	requireOutcome(t, unknown, err)
+}
+
+// operators: what is for the root token is for no other one, whatever that allows.
+func operators(t *testing.T, s *site) {
+	admin := clusterv1.NewAdminServiceClient(s.conn)
+	everything := s.token(t, scope(prefix(""), prefix(""), prefix(""), operations()))
+	for secret, want := range map[string]outcome{everything: forbidden, "none-of-ours": unknown} {
+		ctx := as(t.Context(), secret)
+		_, err := admin.ListWriters(ctx, &clusterv1.ListWritersRequest{})
+		requireOutcome(t, want, err)
+		_, err = admin.ListShards(ctx, &clusterv1.ListShardsRequest{})
+		requireOutcome(t, want, err)
+		_, err = admin.DrainWriter(ctx, &clusterv1.DrainWriterRequest{Instance: "dev"})
+		requireOutcome(t, want, err)
+	}
+	require.Equal(t, "PermissionDenied", s.auditOf(t, "instance", "dev")["outcome"])
+	_, err := admin.ListWriters(t.Context(), &clusterv1.ListWritersRequest{})
+	requireOutcome(t, unknown, err)
+	writers, err := admin.ListWriters(as(t.Context(), root), &clusterv1.ListWritersRequest{})
+	require.NoError(t, err)
+	require.Len(t, writers.GetWriters(), 1)
+	require.False(t, writers.GetWriters()[0].GetDrained())
 }
 
 func audit(t *testing.T, s *site) {

@@ -20,6 +20,8 @@ import (
 	accountconfig "github.com/samsa-io/samsa/services/account/config"
 	bucket "github.com/samsa-io/samsa/services/bucket/app"
 	bucketconfig "github.com/samsa-io/samsa/services/bucket/config"
+	compactor "github.com/samsa-io/samsa/services/compactor/app"
+	compactorconfig "github.com/samsa-io/samsa/services/compactor/config"
 	router "github.com/samsa-io/samsa/services/router/app"
 	routerconfig "github.com/samsa-io/samsa/services/router/config"
 	"github.com/samsa-io/samsa/services/samsa/internal/settings"
@@ -39,6 +41,7 @@ func Command(environ []string) *cobra.Command {
 	all := settings.Default()
 	all.Platform.Observability.LogLevel = "warn"
 	all.Platform.Auth.Enabled = false
+	all.Compactor.JobBytes, all.Compactor.Parallel = 16<<20, 2 // one machine does all
 	folder := ".samsa"
 	c := &cobra.Command{
 		Use:   "dev",
@@ -140,6 +143,7 @@ func point(all *settings.All, folder string, d *dependencies) {
 	p.Database.URL = d.postgres.URL
 	all.Account.Listen = "inproc:account"
 	all.Bucket.Listen = "inproc:bucket"
+	all.Compactor.Listen = "inproc:compactor"
 	all.Reader.Listen = "inproc:stream-reader"
 	all.Writer.Listen = "inproc:stream-writer"
 }
@@ -151,6 +155,7 @@ func modules(all settings.All) fx.Option {
 		reader.Module(readerconfig.Config{Platform: all.Platform, Reader: all.Reader}),
 		account.Module(accountconfig.Config{Platform: all.Platform, Account: all.Account}),
 		bucket.Module(bucketconfig.Config{Platform: all.Platform, Bucket: all.Bucket}),
+		compactor.Module(compactorconfig.Config{Platform: all.Platform, Compactor: all.Compactor}),
 		router.Module(routerconfig.Config{Platform: all.Platform, Router: all.Router}),
 	)
 }

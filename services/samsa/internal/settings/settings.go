@@ -7,6 +7,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/service"
 	account "github.com/samsa-io/samsa/services/account/config"
 	bucket "github.com/samsa-io/samsa/services/bucket/config"
+	compactor "github.com/samsa-io/samsa/services/compactor/config"
 	router "github.com/samsa-io/samsa/services/router/config"
 	reader "github.com/samsa-io/samsa/services/stream-reader/config"
 	writer "github.com/samsa-io/samsa/services/stream-writer/config"
@@ -14,23 +15,25 @@ import (
 
 // All is every section of every service.
 type All struct {
-	Platform service.Config
-	Account  account.Account
-	Bucket   bucket.Bucket
-	Router   router.Router
-	Reader   reader.Reader
-	Writer   writer.Writer
+	Platform  service.Config
+	Account   account.Account
+	Bucket    bucket.Bucket
+	Compactor compactor.Compactor
+	Router    router.Router
+	Reader    reader.Reader
+	Writer    writer.Writer
 }
 
 // Default runs against compose.yaml.
 func Default() All {
 	return All{
-		Platform: service.Default(),
-		Account:  account.Default().Account,
-		Bucket:   bucket.Default().Bucket,
-		Router:   router.Default().Router,
-		Reader:   reader.Default().Reader,
-		Writer:   writer.Default().Writer,
+		Platform:  service.Default(),
+		Account:   account.Default().Account,
+		Bucket:    bucket.Default().Bucket,
+		Compactor: compactor.Default().Compactor,
+		Router:    router.Default().Router,
+		Reader:    reader.Default().Reader,
+		Writer:    writer.Default().Writer,
 	}
 }
 
@@ -39,6 +42,7 @@ func (a *All) Sections() []config.Section {
 	return append(a.Platform.Sections(),
 		config.Section{Name: "account", Value: &a.Account},
 		config.Section{Name: "bucket", Value: &a.Bucket},
+		config.Section{Name: "compactor", Value: &a.Compactor},
 		config.Section{Name: "router", Value: &a.Router},
 		config.Section{Name: "stream_reader", Value: &a.Reader},
 		config.Section{Name: "stream_writer", Value: &a.Writer},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/samsa-io/samsa/pkg/stream"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
 )
 
 // Bus delivers messages as its faults will have it.

@@ -10,10 +10,11 @@ import (
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
 )
 
 // Shards is how many shards a Cluster has.
@@ -35,6 +36,7 @@ type Cluster struct {
 	streams map[stream.Name]*Stream
 	down    map[stream.Shard]bool
 	asked   int
+	carried int
 }
 
 // Record is a record of the model.
@@ -82,7 +84,7 @@ type dataKey struct {
 var ErrDown = errors.New("fake: the owner does not answer")
 
 // ErrNoStream is what Locate says of a stream that was never created.
-var ErrNoStream = errors.New("fake: no such stream")
+var ErrNoStream = rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_NOT_FOUND, "fake: no such stream")
 
 // New makes a Cluster; each shard has an owner.
 func New() *Cluster {
@@ -234,6 +236,13 @@ func (c *Cluster) Asked() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.asked
+}
+
+// Carried counts the bytes of blocks that came along with answers of Locate.
+func (c *Cluster) Carried() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.carried
 }
 
 // RunBeacons publishes beacons until ctx ends.

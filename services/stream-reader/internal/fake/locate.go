@@ -5,7 +5,7 @@ import (
 
 	"github.com/samsa-io/samsa/pkg/stream"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
 )
 
 // Locate implements live.Owner.
@@ -36,7 +36,10 @@ func (c *Cluster) Locate(ctx context.Context, q live.Query) (live.Located, error
 	}
 	o.findStart(&out, s, q.Start)
 	if !out.StartUnknown && q.MaxBytes > 0 {
-		o.addBlocks(&out, q.MaxBytes)
+		o.addBlocks(&out, q)
+		for i := range out.Blocks {
+			c.carried += len(out.Blocks[i].Data)
+		}
 	}
 	return out, nil
 }
@@ -62,10 +65,13 @@ func (o *owner) findStart(out *live.Located, s *Stream, start live.Start) {
 	out.Start = max(out.Start, out.Trim)
 }
 
-func (o *owner) addBlocks(out *live.Located, maxBytes uint64) {
-	span, _ := o.index.Lookup(out.Stream, out.Start, maxBytes)
+func (o *owner) addBlocks(out *live.Located, q live.Query) {
+	span, _ := o.index.Lookup(out.Stream, out.Start, q.MaxBytes)
 	for _, b := range span.Blocks {
-		out.Blocks = append(out.Blocks, live.LocatedBlock{
-			Block: b, Data: o.data[dataKey{b.Log, b.Slot, b.Offset}]})
+		located := live.LocatedBlock{Block: b}
+		if !q.PlacesOnly {
+			located.Data = o.data[dataKey{b.Log, b.Slot, b.Offset}]
+		}
+		out.Blocks = append(out.Blocks, located)
 	}
 }

@@ -12,13 +12,14 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
+	"github.com/samsa-io/samsa/pkg/history"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
+	"github.com/samsa-io/samsa/services/stream-reader/read"
 )
 
 // How long a client should wait before it comes again.
@@ -34,6 +35,7 @@ func translate(err error) error {
 		past     *read.PastTailError
 		foreign  *read.ForeignIDError
 		overload *read.OverloadError
+		exceeded *limit.Exceeded
 		damage   *logindex.DamageError
 		store    *objstore.Error
 		index    *history.UnavailableError
@@ -52,11 +54,13 @@ func translate(err error) error {
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID, "%v", foreign).In("seq_id")
 	case errors.As(err, &overload):
 		return retryIn(retryOverload, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "%v", overload))
+	case errors.As(err, &exceeded):
+		return exceeded.RPC()
+	case errors.As(err, &index): // may have a slot that was collected inside
+		return retryIn(retryOverload, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, "the records are in chunks, and the database does not tell in which, for now; try again").Because(err))
 	case errors.As(err, &damage):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "%v", damage).Under(codes.DataLoss).
 			With("key", damage.Key).With("offset", strconv.FormatUint(damage.Offset, 10))
-	case errors.As(err, &index):
-		return retryIn(retryOverload, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, "the records are in chunks, and the database that tells in which does not answer; try again").Because(err))
 	case errors.As(err, &store):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "the object store failed to %s %q; try again", store.Op, store.Key).Because(err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -7,9 +7,9 @@ import (
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/frame"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
+	"github.com/samsa-io/samsa/services/stream-reader/frame"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
+	"github.com/samsa-io/samsa/services/stream-reader/read"
 )
 
 // common is what the two requests share.

@@ -8,8 +8,8 @@ import (
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
+	"github.com/samsa-io/samsa/services/stream-reader/read"
 )
 
 // Server serves StreamService's Read and ReadSession; the other methods are the
@@ -17,10 +17,13 @@ import (
 type Server struct {
 	samsav1.UnimplementedStreamServiceServer
 	service *read.Service
+	limits  Limits
 }
 
 // New makes a Server.
-func New(service *read.Service) *Server { return &Server{service: service} }
+func New(service *read.Service, limits Limits) *Server {
+	return &Server{service: service, limits: limits}
+}
 
 // Register adds the server to a gRPC server.
 func (s *Server) Register(to *grpc.Server) { samsav1.RegisterStreamServiceServer(to, s) }
@@ -31,10 +34,14 @@ func (s *Server) Read(ctx context.Context, in *samsav1.ReadRequest) (*samsav1.Re
 	if err != nil {
 		return nil, err
 	}
+	if err := s.limits.begin(req.Name); err != nil {
+		return nil, translate(err)
+	}
 	result, err := s.service.Read(ctx, req)
 	if err != nil {
 		return nil, translate(err)
 	}
+	s.limits.sent(req.Name, result.Frame)
 	return readResponse(result), nil
 }
 
@@ -57,7 +64,17 @@ func (s *Server) ReadSession(in *samsav1.ReadSessionRequest, to grpc.ServerStrea
 	if err != nil {
 		return err
 	}
-	err = s.service.Session(to.Context(), req, func(o read.Output) error { return to.Send(sessionResponse(o)) })
+	leave, err := s.limits.subscribe(req.Name)
+	if err != nil {
+		return translate(err)
+	}
+	defer leave()
+	err = s.service.Session(to.Context(), req, func(o read.Output) error {
+		if err := to.Send(sessionResponse(o)); err != nil {
+			return err
+		}
+		return s.limits.pace(to.Context(), req.Name, o.Frame)
+	})
 	if err != nil {
 		return translate(err)
 	}

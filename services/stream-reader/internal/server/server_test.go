@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,11 +24,11 @@ import (
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 
+	"github.com/samsa-io/samsa/pkg/history"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/history"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/live"
-	"github.com/samsa-io/samsa/services/stream-reader/internal/read"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/server"
+	"github.com/samsa-io/samsa/services/stream-reader/live"
+	"github.com/samsa-io/samsa/services/stream-reader/read"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,9 +39,12 @@ type rig struct {
 	faults  *faulty.Store
 	service *read.Service
 	client  samsav1.StreamServiceClient
+	conn    *grpc.ClientConn
 }
 
-func newRig(t testing.TB, address string) *rig {
+func newRig(t testing.TB, address string) *rig { return newLimitedRig(t, address, server.Limits{}) }
+
+func newLimitedRig(t testing.TB, address string, limits server.Limits) *rig {
 	cluster := fake.New()
 	r := &rig{cluster: cluster, faults: faulty.New(cluster.Store)}
 	blocks := logindex.NewBlocks(r.faults, logindex.DefaultBlocksConfig(), nil)
@@ -55,7 +59,7 @@ func newRig(t testing.TB, address string) *rig {
 	listener, err := rpc.Listen(t.Context(), address, inproc)
 	require.NoError(t, err)
 	to := rpc.NewServer(rpc.ServerConfig{})
-	server.New(r.service).Register(to)
+	server.New(r.service, limits).Register(to)
 	served := make(chan error)
 	go func() { served <- to.Serve(listener) }()
 	t.Cleanup(func() {
@@ -69,7 +73,7 @@ func newRig(t testing.TB, address string) *rig {
 	}
 	conn, err := dialer.Conn(address)
 	require.NoError(t, err)
-	r.client = samsav1.NewStreamServiceClient(conn)
+	r.client, r.conn = samsav1.NewStreamServiceClient(conn), conn
 	return r
 }
 

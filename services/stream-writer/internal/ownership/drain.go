@@ -10,8 +10,53 @@ import (
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/discovery"
+	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
+
+// Leaving and being drained are two things. A writer that leaves hurries, and takes
+// nothing more whoever asks. One that is drained (moves.go, kind away) gives its
+// shards away a few at a time, takes what nobody else can take, and may be asked to
+// take part again.
+
+// SetDrained begins or undoes that.
+func (m *Manager) SetDrained(drained bool) {
+	m.mu.Lock()
+	m.drained = drained
+	m.moves.forgive()
+	m.mu.Unlock()
+	m.log.Info("is told whether to give its shards away", zap.Bool("drained", drained))
+	m.wake()
+}
+
+// Standing is what a writer says of itself.
+type Standing struct {
+	Log     stream.Incarnation
+	Drained bool
+	// Owned is by shard. What is being given away is this writer's until it is known
+	// that somebody has it.
+	Owned []segment.ChainEntry
+}
+
+// Standing tells how this writer stands.
+func (m *Manager) Standing() Standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Standing{Log: m.inc, Drained: m.drained}
+	for id := range stream.Shard(m.cfg.Shards) {
+		head, known := m.heads[id]
+		kind, moving := m.moves.running[id]
+		if _, owned := m.owned[id]; known && (owned || moving && kind == away) {
+			s.Owned = append(s.Owned, head)
+		}
+	}
+	return s
+}
+
+// takers are the other writers that are not drained.
+func (m *Manager) takers() []discovery.Member {
+	return slices.DeleteFunc(m.others(), func(d discovery.Member) bool { return d.Drained })
+}
 
 // Drain moves every shard that this writer owns to the writers that rank next for
 // it, a few at a time, and takes nothing more. Without other writers, or past ctx,
@@ -49,23 +94,7 @@ const drainFactor = 4
 // giveAway asks the best-ranked of the others to take a shard, which in turn asks
 // this writer to hand it over; then the next.
 func (m *Manager) giveAway(ctx context.Context, id stream.Shard, others []discovery.Member) error {
-	err := ctx.Err()
-	for _, other := range discovery.Rank(id, others) {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		conn, dialErr := m.dial.Conn(other.Address)
-		if err = dialErr; err != nil {
-			continue
-		}
-		_, err = clusterv1.NewWriterServiceClient(conn).TakeShard(ctx, &clusterv1.TakeShardRequest{
-			Shard: uint32(id), Planned: true,
-		})
-		if err == nil {
-			return nil
-		}
-	}
-	return err
+	return m.giveTo(ctx, others, &clusterv1.TakeShardRequest{Shard: uint32(id), Planned: true})
 }
 
 // others is the live writers but this one.

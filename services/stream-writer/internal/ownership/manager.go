@@ -2,6 +2,7 @@ package ownership
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -9,8 +10,11 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
+	"github.com/samsa-io/samsa/pkg/clock"
 	"github.com/samsa-io/samsa/pkg/discovery"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/segment"
@@ -49,6 +53,9 @@ type Config struct {
 	// otherwise; PlannedTimeout is how long a living one has to hand over.
 	AnswerTimeout  time.Duration
 	PlannedTimeout time.Duration
+	// HoldOff is how long nothing is moved from living owners after this writer's log
+	// was sealed, Settle how long after writers have come or gone.
+	HoldOff, Settle time.Duration
 	// Interval is how often the manager looks even if nothing changed.
 	Interval time.Duration
 }
@@ -61,14 +68,19 @@ type Manager struct {
 	dial    Dialer
 	log     *zap.Logger
 	kick    chan struct{}
-	told    int // how many shards the log was last told of
+	offers  chan stream.Incarnation // logs whose shards are to be offered
+	told    int                     // how many shards the log was last told of
+	view    view                    // used by Run alone
 
 	mu      sync.Mutex
 	heads   map[stream.Shard]segment.ChainEntry // the newest seen
-	owned   map[stream.Shard]bool
-	sealed  map[string]bool // incarnations that are registered but no longer to be reckoned with
+	owned   map[stream.Shard]stream.Incarnation // by which of this writer's logs
+	waits   map[*wait]struct{}                  // questions to owners that are not answered yet
+	sealed  map[string]bool                     // incarnations that are registered but no longer to be reckoned with
+	moves   moves
 	inc     stream.Incarnation
 	leaving bool
+	drained bool
 }
 
 // New makes a Manager; Run sets it to work.
@@ -76,9 +88,12 @@ func New(cfg Config, members Members, dial Dialer, log *zap.Logger) *Manager {
 	return &Manager{
 		cfg: cfg, members: members, dial: dial, log: log,
 		kick:   make(chan struct{}, 1),
+		offers: make(chan stream.Incarnation, offerQueue),
+		waits:  map[*wait]struct{}{},
 		heads:  map[stream.Shard]segment.ChainEntry{},
-		owned:  map[stream.Shard]bool{},
+		owned:  map[stream.Shard]stream.Incarnation{},
 		sealed: map[string]bool{},
+		moves:  newMoves(cfg.Parallel, cfg.PlannedParallel),
 	}
 }
 
@@ -91,15 +106,19 @@ func (m *Manager) Run(ctx context.Context, w Taker) {
 	waiting, cancel := context.WithTimeout(ctx, startPatience)
 	_ = m.members.Wait(waiting) // without etcd the chains tell who owns what
 	cancel()
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { m.offerAll(ctx) })
 	tick := time.NewTicker(m.cfg.Interval)
 	defer tick.Stop()
 	for {
 		changed := m.members.Changed()
-		m.pass(ctx, w)
+		again := time.After(m.pass(ctx, &work, w))
 		select {
 		case <-changed:
 		case <-m.kick:
 		case <-tick.C:
+		case <-again:
 		case <-ctx.Done():
 			return
 		}
@@ -113,39 +132,60 @@ func (m *Manager) wake() {
 	}
 }
 
-// pass takes every shard that this writer ranks first for and does not own.
-// Those of owners known to live are moved a few at a time.
-func (m *Manager) pass(ctx context.Context, w Taker) {
-	free, planned := m.wanted()
-	m.takeAll(ctx, w, free, m.cfg.Parallel)
-	m.takeAll(ctx, w, planned, m.cfg.PlannedParallel)
+// pass sets to work what is to be done and tells when to look again. It waits for
+// nothing: each end of a move wakes the manager.
+func (m *Manager) pass(ctx context.Context, work *sync.WaitGroup, w Taker) (again time.Duration) {
+	live := m.live()
+	due, next := m.due(time.Now(), live)
+	for _, d := range due {
+		work.Go(func() { m.move(ctx, w, d) })
+	}
 	if n := m.Shards(); n != m.told {
 		m.told = n
 		m.log.Info("owns shards", zap.Int("shards", n), zap.Uint32("of", m.cfg.Shards))
 	}
+	return next
 }
 
-// wanted splits the shards to go after by whether their last known owner is
-// believed to live.
-func (m *Manager) wanted() (free, planned []stream.Shard) {
-	live := m.live()
+// due chooses the moves to begin now, and tells when the next one may be due.
+func (m *Manager) due(now time.Time, live []discovery.Member) (due []move, next time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pruneSealed()
 	if m.leaving {
-		return nil, nil
+		return nil, m.cfg.Interval
 	}
+	if m.view.look(m.cfg.Instance, m.cfg.Shards, live) {
+		m.moves.forgive()
+		m.moves.hold(now.Add(m.cfg.Settle))
+	}
+	var all []move
 	for id := range stream.Shard(m.cfg.Shards) {
-		if m.owned[id] || !m.first(id, live) {
-			continue
-		}
-		if head, ok := m.heads[id]; ok && isLive(head.Owner, live) {
-			planned = append(planned, id)
-		} else {
-			free = append(free, id)
+		if d, wanted := m.moveOf(id, live); wanted {
+			all = append(all, d)
 		}
 	}
-	return free, planned
+	return m.moves.begin(now, all, m.cfg.Interval)
+}
+
+// moveOf is what is to be done about a shard, if anything is. A drained owner gives
+// its shards away itself.
+func (m *Manager) moveOf(id stream.Shard, live []discovery.Member) (move, bool) {
+	rank := m.view.ranks[id]
+	head, known := m.heads[id]
+	switch _, owned := m.owned[id]; {
+	case owned && m.drained && m.view.takers:
+		return move{id, away}, true
+	case owned || !rank.first || known && isDrained(head.Owner, live):
+		return move{}, false
+	case known && isLive(head.Owner, live), !known && rank.outdone:
+		return move{id, planned}, true
+	}
+	return move{id, free}, true
+}
+
+func isDrained(owner stream.Incarnation, live []discovery.Member) bool {
+	return slices.ContainsFunc(live, func(d discovery.Member) bool { return d.Drained && d.Incarnation == owner.String() })
 }
 
 func isLive(owner stream.Incarnation, live []discovery.Member) bool {
@@ -168,6 +208,7 @@ func (m *Manager) live() []discovery.Member {
 	})
 	return append(members, discovery.Member{
 		Role: discovery.RoleStreamWriter, Instance: m.cfg.Instance, Address: m.cfg.Address, Incarnation: m.inc.String(),
+		Drained: m.drained,
 	})
 }
 
@@ -179,43 +220,55 @@ func (m *Manager) pruneSealed() {
 	})
 }
 
-// takePatience is how long one shard may keep a pass from going on; the take
-// itself goes on.
-const takePatience = 30 * time.Second
+// movePatience is how long a move may keep its place.
+const movePatience = 30 * time.Second
 
-func (m *Manager) takeAll(ctx context.Context, w Taker, shards []stream.Shard, parallel int) {
-	var group sync.WaitGroup
-	places := make(chan struct{}, parallel)
-	for _, id := range shards {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		group.Go(func() {
-			defer func() { <-places }()
-			taking, cancel := context.WithTimeout(ctx, takePatience)
-			defer cancel()
-			// Nobody is waiting for the shard, as far as is known: no owner that
-			// lives is to lose its log for being slow.
-			if _, err := m.Take(taking, w, id, true); err != nil && ctx.Err() == nil {
-				m.log.Warn("could not take a shard; tries again", zap.Uint32("shard", uint32(id)), zap.Error(err))
-			}
-		})
+// move does what is due for one shard.
+func (m *Manager) move(ctx context.Context, w Taker, d move) {
+	moving, cancel := context.WithTimeout(ctx, movePatience)
+	defer cancel()
+	var err error
+	if d.kind == away {
+		err = m.giveAway(moving, d.shard, m.takers())
+	} else {
+		// Nobody is waiting for the shard, as far as is known: no owner that lives
+		// is to lose its log for being slow.
+		_, err = m.Take(moving, w, d.shard, true)
 	}
-	group.Wait()
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn("could not move a shard; tries again", zap.Uint32("shard", uint32(d.shard)), zap.Stringer("kind", d.kind), zap.Error(err))
+	}
+	m.mu.Lock()
+	_, owned := m.owned[d.shard]
+	m.moves.end(time.Now(), d, err == nil && owned != (d.kind == away))
+	m.mu.Unlock()
+	m.wake()
 }
 
-// Take has w take a shard and remembers what the shard's chain says.
+// Take has w take a shard and remembers what the shard's chain says. An incarnation
+// that learns in doing so that it has ended is followed by another, which is asked
+// again.
 func (m *Manager) Take(ctx context.Context, w Taker, id stream.Shard, planned bool) (segment.ChainEntry, error) {
-	head, err := w.Take(ctx, id, planned)
-	if err == nil {
-		m.note(head)
+	for try := 0; ; try++ {
+		head, err := w.Take(ctx, id, planned)
+		if err == nil {
+			m.note(head)
+		}
+		if !errors.Is(err, shardlog.ErrDied) || try == takeTries {
+			return head, err
+		}
+		if clock.Sleep(ctx, takePause) != nil {
+			return head, err
+		}
 	}
-	return head, err
 }
+
+// takeTries is how often a take is asked for again when an incarnation ends, and
+// takePause the time between.
+const (
+	takeTries = 3
+	takePause = 30 * time.Millisecond
+)
 
 func (m *Manager) note(head segment.ChainEntry) {
 	m.mu.Lock()
@@ -239,11 +292,15 @@ func (m *Manager) Keeps(id stream.Shard) bool {
 // that is registered but does not answer keeps the shard.
 func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, planned bool) (shardlog.OwnerAnswer, stream.Slot) {
 	timeout, silent := m.cfg.AnswerTimeout, shardlog.OwnerGone
-	if planned && isLive(entry.Owner, m.live()) {
+	if live := m.live(); planned && isLive(entry.Owner, live) {
+		if m.isPremature(entry, live) {
+			return shardlog.OwnerKeeps, 0
+		}
 		timeout, silent = m.cfg.PlannedTimeout, shardlog.OwnerKeeps
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	defer m.whileWaiting(entry.Owner, cancel)()
 	conn, err := m.dial.Conn(entry.Address)
 	if err != nil {
 		return shardlog.OwnerGone, 0
@@ -256,11 +313,23 @@ func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, pla
 		return shardlog.OwnerHandedOver, stream.Slot(r.GetEndSlot())
 	case err == nil:
 		return shardlog.OwnerKeeps, 0
-	case rpc.Detail(err) == nil: // nobody answered
+	case m.isSealed(entry.Owner): // others could not wait for it
+		return shardlog.OwnerGone, 0
+	case rpc.Detail(err) == nil, status.Code(err) == codes.DeadlineExceeded: // nobody answered, or it was too slow and noticed before us
 		return silent, 0
 	default: // refused, or another incarnation answered there
 		return shardlog.OwnerGone, 0
 	}
+}
+
+// isPremature tells whether a shard that this writer goes after turns out to have an
+// owner that lives, and so is to be moved in its turn, or given by its owner.
+func (m *Manager) isPremature(entry segment.ChainEntry, live []discovery.Member) bool {
+	m.note(entry)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	kind, moving := m.moves.running[entry.Shard]
+	return moving && (kind == free || isDrained(entry.Owner, live))
 }
 
 // Leave has the manager take nothing more and keep nothing that it is asked for.
@@ -274,7 +343,8 @@ func (m *Manager) Leave() {
 func (m *Manager) Owns(id stream.Shard, log stream.Incarnation) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.owned[id] && m.inc == log
+	owner, owned := m.owned[id]
+	return owned && owner == log
 }
 
 // Shards tells how many shards this writer owns.
@@ -292,18 +362,24 @@ func (m *Manager) Began(log stream.Incarnation) {
 	m.wake()
 }
 
-// Ended forgets what the incarnation owned.
-func (m *Manager) Ended(stream.Incarnation, error) {
+// Ended forgets what the incarnation owned. Somebody who sealed its log may still
+// see the cluster otherwise: what others own by now is left to them for a while.
+func (m *Manager) Ended(log stream.Incarnation, err error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	clear(m.owned)
+	maps.DeleteFunc(m.owned, func(_ stream.Shard, owner stream.Incarnation) bool { return owner == log })
+	if err != nil {
+		m.moves.hold(time.Now().Add(m.cfg.HoldOff))
+	}
+	m.mu.Unlock()
+	m.wake()
 }
 
 // Owned notes a shard.
 func (m *Manager) Owned(o shardlog.Owned) {
 	m.note(o.Entry)
 	m.mu.Lock()
-	m.owned[o.Entry.Shard] = true
+	m.owned[o.Entry.Shard] = o.Entry.Owner
+	delete(m.moves.failed, o.Entry.Shard)
 	m.mu.Unlock()
 	m.log.Debug("owns a shard", zap.Uint32("shard", uint32(o.Entry.Shard)), zap.Uint64("epoch", uint64(o.Entry.Epoch)),
 		zap.Int("streams", o.Streams), zap.Int("replayed", len(o.Recovered)))
@@ -314,14 +390,5 @@ func (m *Manager) Lost(id stream.Shard) {
 	m.mu.Lock()
 	delete(m.owned, id)
 	m.mu.Unlock()
-	m.wake()
-}
-
-// Sealed notes that a log has ended: its owner's shards need new ones.
-func (m *Manager) Sealed(log stream.Incarnation) {
-	m.mu.Lock()
-	m.sealed[log.String()] = true
-	m.mu.Unlock()
-	m.log.Info("sealed a log", zap.Stringer("incarnation", log))
 	m.wake()
 }

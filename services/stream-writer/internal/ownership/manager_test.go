@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,13 +40,20 @@ func (p *peer) HandOverShard(ctx context.Context, _ *clusterv1.HandOverShardRequ
 
 // newPeer makes a peer that answers so; nil: nobody is there.
 func newPeer(t *testing.T, answer func(context.Context) (*clusterv1.HandOverShardResponse, error)) *peer {
-	p := &peer{answer: answer}
+	if answer == nil {
+		return serve(t, nil)
+	}
+	return serve(t, &peer{answer: answer})
+}
+
+// serve makes a service the one that every address leads to; nil: nobody is there.
+func serve(t *testing.T, service clusterv1.WriterServiceServer) *peer {
 	ln := bufconn.Listen(1 << 10)
 	server := rpc.NewServer(rpc.ServerConfig{})
-	clusterv1.RegisterWriterServiceServer(server, p)
-	if answer == nil {
+	if service == nil {
 		require.NoError(t, ln.Close())
 	} else {
+		clusterv1.RegisterWriterServiceServer(server, service)
 		go func() { _ = server.Serve(ln) }()
 	}
 	t.Cleanup(server.Stop)
@@ -53,14 +61,13 @@ func newPeer(t *testing.T, answer func(context.Context) (*clusterv1.HandOverShar
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	p.conn = conn
-	return p
+	return &peer{conn: conn}
 }
 
 func manager(dial Dialer, members ...discovery.Member) *Manager {
 	return New(Config{
 		Instance: "me", Shards: 4, Parallel: 2, PlannedParallel: 1,
-		AnswerTimeout: 50 * time.Millisecond, PlannedTimeout: 100 * time.Millisecond, Interval: time.Second,
+		AnswerTimeout: 500 * time.Millisecond, PlannedTimeout: time.Second, Interval: time.Second,
 	}, discovery.Fixed(discovery.RoleStreamWriter, members...), dial, zap.NewNop())
 }
 
@@ -70,6 +77,9 @@ func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.
 	hangs := func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
+	}
+	late := func(context.Context) (*clusterv1.HandOverShardResponse, error) {
+		return nil, context.DeadlineExceeded // its server has noticed before the caller
 	}
 	refuses := func(context.Context) (*clusterv1.HandOverShardResponse, error) {
 		return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "not the owner")
@@ -87,6 +97,8 @@ func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.
 		"refuses":                       {refuses, true, []discovery.Member{registered}, shardlog.OwnerGone},
 		"hangs, planned":                {hangs, true, []discovery.Member{registered}, shardlog.OwnerKeeps},
 		"hangs, needed":                 {hangs, false, []discovery.Member{registered}, shardlog.OwnerGone},
+		"late, planned":                 {late, true, []discovery.Member{registered}, shardlog.OwnerKeeps},
+		"late, needed":                  {late, false, []discovery.Member{registered}, shardlog.OwnerGone},
 		"hangs, unregistered":           {hangs, true, nil, shardlog.OwnerGone},
 		"not there, planned":            {nil, true, []discovery.Member{registered}, shardlog.OwnerKeeps},
 		"not there, needed":             {nil, false, []discovery.Member{registered}, shardlog.OwnerGone},
@@ -136,7 +148,67 @@ func TestManager_ForgetsSealedLogsThatNobodyIsRegisteredWith(t *testing.T) {
 	for i := range byte(100) {
 		m.Sealed(stream.Incarnation{2, i})
 	}
-	m.wanted()
+	m.due(time.Now(), m.live())
 	require.Len(t, m.sealed, 1)
 	require.Empty(t, m.others())
+}
+
+// taker is another writer that is offered shards.
+type taker struct {
+	clusterv1.UnimplementedWriterServiceServer
+	offers chan *clusterv1.TakeShardRequest
+	refuse atomic.Int32 // so many of them
+}
+
+func (o *taker) TakeShard(_ context.Context, r *clusterv1.TakeShardRequest) (*clusterv1.TakeShardResponse, error) {
+	if o.refuse.Add(-1) >= 0 {
+		return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "not now")
+	}
+	o.offers <- r
+	return &clusterv1.TakeShardResponse{}, nil
+}
+
+func TestSealed_OffersTheLogsOtherShards(t *testing.T) {
+	o := &taker{offers: make(chan *clusterv1.TakeShardRequest, 64)}
+	o.refuse.Store(1)
+	gone, other := stream.Incarnation{7}, stream.Incarnation{8}
+	m := manager(serve(t, o),
+		discovery.Member{Instance: "gone", Incarnation: gone.String()}, discovery.Member{Instance: "other", Incarnation: other.String()})
+	m.cfg.PlannedTimeout = 10 * time.Second
+	m.note(segment.ChainEntry{Shard: 0, Owner: other}) // not the sealed log's
+	m.Sealed(gone)
+	ctx, cancel := context.WithCancel(t.Context())
+	var loop sync.WaitGroup
+	loop.Go(func() { m.offerAll(ctx) })
+	live := m.live()
+	for id := stream.Shard(1); id < 4; id++ {
+		if m.first(id, live) {
+			continue // it takes that itself
+		}
+		offer := <-o.offers
+		require.NotZero(t, offer.GetShard())
+		require.True(t, offer.GetPlanned())
+		require.Equal(t, gone[:], offer.GetUnreachableIncarnation())
+	}
+	cancel()
+	loop.Wait()
+	require.Empty(t, o.offers)
+}
+
+func TestAskHandOver_GivesUpOnAnOwnerWhoseLogIsFoundSealed(t *testing.T) {
+	log := stream.Incarnation{7}
+	asked := make(chan struct{})
+	m := manager(newPeer(t, func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
+		close(asked)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}), discovery.Member{Role: discovery.RoleStreamWriter, Instance: "other", Incarnation: log.String()})
+	m.cfg.PlannedTimeout = time.Hour
+	go func() {
+		<-asked
+		m.Offered(log)
+	}()
+	got, _ := m.AskHandOver(t.Context(), segment.ChainEntry{Owner: log}, true)
+	require.Equal(t, shardlog.OwnerGone, got)
+	require.Empty(t, m.waits)
 }

@@ -32,11 +32,9 @@ func (s gatedStore) PutIfAbsent(ctx context.Context, key string, body []byte) er
 
 // holds tells whether more than n bytes are taken.
 func (a *Admission) holds(n int64) bool {
-	if !a.room.TryAcquire(a.limit - n) {
-		return true
-	}
-	a.room.Release(a.limit - n)
-	return false
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.inFlight > n
 }
 
 func (a *Admission) empty() bool { return !a.holds(0) }

@@ -2,18 +2,20 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
-	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
-	"github.com/samsa-io/samsa/services/stream-writer/internal/announce"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/ownership"
-	"github.com/samsa-io/samsa/services/stream-writer/internal/recent"
+	"github.com/samsa-io/samsa/services/stream-writer/internal/registration"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/writer"
+	"github.com/samsa-io/samsa/services/stream-writer/locate"
+	"github.com/samsa-io/samsa/services/stream-writer/recent"
 )
 
 // Cluster serves WriterService, what the other services ask of a stream-writer.
@@ -21,13 +23,20 @@ type Cluster struct {
 	clusterv1.UnimplementedWriterServiceServer
 	writer  *writer.Writer
 	manager *ownership.Manager
+	entry   *registration.Registration
 	recent  *recent.Records
+	clock   Clock
 	shards  uint32
 }
 
+// Clock tells the time by which streams are old.
+type Clock interface {
+	Now(context.Context) (time.Time, error)
+}
+
 // NewCluster makes the service.
-func NewCluster(w *writer.Writer, m *ownership.Manager, r *recent.Records, shards uint32) *Cluster {
-	return &Cluster{writer: w, manager: m, recent: r, shards: shards}
+func NewCluster(w *writer.Writer, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock Clock, shards uint32) *Cluster {
+	return &Cluster{writer: w, manager: m, entry: e, recent: r, clock: clock, shards: shards}
 }
 
 // TakeShard makes this writer the owner, unless a living one keeps the shard.
@@ -35,6 +44,9 @@ func (c *Cluster) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) 
 	shard, err := c.shard(r.GetShard())
 	if err != nil {
 		return nil, err
+	}
+	if log, err := stream.IncarnationFromBytes(r.GetUnreachableIncarnation()); err == nil && r.GetPlanned() {
+		c.manager.Offered(log)
 	}
 	head, err := c.manager.Take(ctx, c.writer, shard, r.GetPlanned())
 	if err != nil {
@@ -65,6 +77,26 @@ func (c *Cluster) HandOverShard(ctx context.Context, r *clusterv1.HandOverShardR
 	return &clusterv1.HandOverShardResponse{HandedOver: true, EndSlot: uint64(end)}, nil
 }
 
+// Describe says what this writer owns.
+func (c *Cluster) Describe(context.Context, *clusterv1.DescribeRequest) (*clusterv1.DescribeResponse, error) {
+	s := c.manager.Standing()
+	r := &clusterv1.DescribeResponse{Incarnation: s.Log[:], Drained: s.Drained}
+	for _, e := range s.Owned {
+		r.Shards = append(r.Shards, &clusterv1.OwnedShard{
+			Shard: uint32(e.Shard), Epoch: uint64(e.Epoch), Incarnation: e.Owner[:], FirstSlot: uint64(e.FirstSlot),
+		})
+	}
+	return r, nil
+}
+
+// Drain has this writer give its shards away, or undoes that. The others learn of
+// it so that none gives it any; its own shards go even if they don't.
+func (c *Cluster) Drain(_ context.Context, r *clusterv1.DrainRequest) (*clusterv1.DrainResponse, error) {
+	c.entry.SetDrained(!r.GetUndo())
+	c.manager.SetDrained(!r.GetUndo())
+	return &clusterv1.DrainResponse{}, nil
+}
+
 // ConfigureStream brings a stream's configuration into effect.
 func (c *Cluster) ConfigureStream(ctx context.Context, r *clusterv1.ConfigureStreamRequest) (*clusterv1.ConfigureStreamResponse, error) {
 	name, id, err := nameAndID(r)
@@ -93,7 +125,18 @@ func (c *Cluster) TombstoneStream(ctx context.Context, r *clusterv1.TombstoneStr
 	if err != nil {
 		return nil, err
 	}
-	err = c.writer.Tombstone(ctx, shardlog.Tombstone{Name: name, ID: id})
+	t := shardlog.Tombstone{Name: name, ID: id, IfEmpty: r.GetIfEmpty()}
+	if t.IfEmpty {
+		now, err := c.clock.Now(ctx)
+		if err != nil {
+			return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "%v", err)
+		}
+		t.Now = uint64(max(now.UnixMilli(), 0))
+	}
+	err = c.writer.Tombstone(ctx, t)
+	if kept := (*shardlog.KeptError)(nil); errors.As(err, &kept) {
+		return &clusterv1.TombstoneStreamResponse{Kept: true, KeptForMs: kept.Millis}, nil
+	}
 	return &clusterv1.TombstoneStreamResponse{}, toStatus(unproved(err))
 }
 
@@ -148,91 +191,5 @@ func (c *Cluster) Locate(ctx context.Context, r *clusterv1.LocateRequest) (*clus
 	if err != nil {
 		return nil, toStatus(unproved(err))
 	}
-	l := &location{view: v, response: standing(v)}
-	if err := l.findStart(r, c.recent.Index); err != nil {
-		return nil, err
-	}
-	l.addBlocks(r.GetMaxBytes(), c.recent)
-	return l.response, nil
-}
-
-func standing(v shardlog.View) *clusterv1.LocateResponse {
-	return &clusterv1.LocateResponse{
-		StreamId: v.ID[:], Shard: uint32(v.Shard), Epoch: uint64(v.Epoch), Incarnation: v.Log[:],
-		TrimSeqNum: uint64(v.Trim), NextSeqNum: uint64(v.Tail), LastTimestamp: v.LastTime, LastIdMillis: v.LastIDMillis,
-		IndexSeqNum: uint64(v.Tail),
-	}
-}
-
-// location is the answer to a Locate in the making.
-type location struct {
-	view     shardlog.View
-	response *clusterv1.LocateResponse
-}
-
-// findStart turns the start asked for into a seq_num, as far as this writer can.
-func (l *location) findStart(r *clusterv1.LocateRequest, index *logindex.Index) error {
-	v := l.view
-	// An index that ends below the tail is of an earlier time as owner: there is a
-	// gap behind it that others have written.
-	first, end, covered := index.Covered(v.ID)
-	if covered && first < v.Tail && end >= v.Tail {
-		l.response.IndexSeqNum = uint64(first)
-	}
-	start := v.Trim
-	switch at := r.GetStart().(type) {
-	case *clusterv1.LocateRequest_SeqNum:
-		start = stream.SeqNum(at.SeqNum)
-	case *clusterv1.LocateRequest_SeqId:
-		id, err := stream.ParseSeqID(at.SeqId)
-		if err == nil && id.Salt() != v.ID.Salt() {
-			err = fmt.Errorf("seq_id %s is an id of another stream", id)
-		}
-		if err != nil {
-			return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID, "%v", err).In("seq_id")
-		}
-		start = id.SeqNum()
-	case *clusterv1.LocateRequest_TailOffset:
-		start = v.Tail - min(v.Tail, stream.SeqNum(at.TailOffset))
-	case *clusterv1.LocateRequest_Timestamp:
-		found, ok := l.atTime(at.Timestamp, index)
-		if !ok {
-			return nil
-		}
-		start = found
-	}
-	start = max(start, v.Trim)
-	l.response.StartSeqNum = (*uint64)(&start)
-	return nil
-}
-
-// atTime finds a seq_num at or before the first record with the timestamp, in the
-// same block; false: it lies below what the index covers.
-func (l *location) atTime(t uint64, index *logindex.Index) (stream.SeqNum, bool) {
-	v := l.view
-	if v.Tail == v.Trim || t > v.LastTime {
-		return v.Tail, true
-	}
-	span, ok := index.LookupTimestamp(v.ID, t, 1)
-	if !ok || span.Earlier && span.First > v.Trim || len(span.Blocks) == 0 {
-		return 0, false
-	}
-	return span.Blocks[0].First, true
-}
-
-// addBlocks names the blocks from the start on, with the bytes that are in memory.
-func (l *location) addBlocks(maxBytes uint64, recent *recent.Records) {
-	if maxBytes == 0 || l.response.StartSeqNum == nil || l.response.GetStartSeqNum() < l.response.GetIndexSeqNum() {
-		return
-	}
-	span, _ := recent.Index.Lookup(l.view.ID, stream.SeqNum(l.response.GetStartSeqNum()), maxBytes)
-	for _, b := range span.Blocks {
-		if b.First >= l.view.Tail {
-			return
-		}
-		m := announce.Block(b.BlockRef)
-		m.Incarnation, m.Slot = b.Log[:], uint64(b.Slot)
-		m.Data, _ = recent.Stored(b)
-		l.response.Blocks = append(l.response.Blocks, m)
-	}
+	return locate.Answer(v, r, c.recent)
 }

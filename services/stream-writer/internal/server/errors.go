@@ -11,9 +11,11 @@ import (
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/shardlog"
+	"github.com/samsa-io/samsa/services/stream-writer/internal/naming"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/writer"
 )
 
@@ -34,6 +36,9 @@ func toStatus(err error) error {
 		return unfinished(err)
 	}
 	e := rpc.Errorf(code, "%v", err)
+	if code == samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR {
+		e = e.Under(codes.DataLoss) // logged as an error, and an alert of its own
+	}
 	if reason != "" {
 		e = e.With("reason", reason)
 	}
@@ -47,15 +52,18 @@ func classify(err error) (samsav1.ErrorCode, string) {
 		code   samsav1.ErrorCode
 		reason string
 	}{
+		{shardlog.ErrProducerForgotten, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, "producer_forgotten"},
 		{shardlog.ErrOutcomeUnknown, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, ""},
 		{shardlog.ErrDeleting, samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "deletion_pending"},
 		{catalog.ErrDeleting, samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "deletion_pending"},
 		{catalog.ErrNotFound, samsav1.ErrorCode_ERROR_CODE_NOT_FOUND, ""},
+		{shardlog.ErrProducerTime, samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "producer_id"},
 		{shardlog.ErrTimestampRequired, samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP, ""},
 		{shardlog.ErrForeignSeqID, samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID, ""},
 		{shardlog.ErrStreamFull, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "stream_full"},
 		{shardlog.ErrSessionFailed, samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "session_failed"},
 		{shardlog.ErrDied, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "owner_lost"},
+		{naming.ErrStopped, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "stopping"},
 		{writer.ErrStopped, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "stopping"},
 		{catalog.ErrUnavailable, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, ""},
 		{shardlog.ErrDamaged, samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "damaged"},
@@ -72,6 +80,7 @@ func stateful(err error) error {
 	var notOwner *shardlog.NotOwnerError
 	var condition *shardlog.ConditionError
 	var gap *shardlog.ProducerGapError
+	var exceeded *limit.Exceeded
 	switch {
 	case errors.As(err, &notOwner):
 		return notOwnerStatus(notOwner)
@@ -81,6 +90,8 @@ func stateful(err error) error {
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "%v: go on at that producer_seq", gap).
 			With("reason", "producer_gap").
 			With("expected_producer_seq", strconv.FormatUint(gap.Expected, 10)).In("producer_seq")
+	case errors.As(err, &exceeded):
+		return exceeded.RPC()
 	}
 	return nil
 }

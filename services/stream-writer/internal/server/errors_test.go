@@ -29,6 +29,7 @@ func TestToStatus_LeavesNothingUnknownThatIsKnown(t *testing.T) {
 	} {
 		require.Equal(t, tc.want, rpc.Detail(toStatus(tc.err)).GetCode(), "%v", tc.err)
 	}
+	require.Equal(t, codes.DataLoss, status.Code(toStatus(shardlog.ErrDamaged)))
 	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
 		require.Nil(t, rpc.Detail(toStatus(err)), "whoever stops waiting does not know")
 	}

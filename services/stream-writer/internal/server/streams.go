@@ -7,6 +7,7 @@ import (
 	"io"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
 	"github.com/samsa-io/samsa/services/stream-writer/internal/writer"
@@ -17,11 +18,12 @@ type Streams struct {
 	samsav1.UnimplementedStreamServiceServer
 	writer    *writer.Writer
 	admission *Admission
+	rates     *limit.Rates // of each stream; nil: no limit
 }
 
 // NewStreams makes the service.
-func NewStreams(w *writer.Writer, a *Admission) *Streams {
-	return &Streams{writer: w, admission: a}
+func NewStreams(w *writer.Writer, a *Admission, rates *limit.Rates) *Streams {
+	return &Streams{writer: w, admission: a, rates: rates}
 }
 
 // CheckTail tells where a stream ends, proved to be current.
@@ -63,6 +65,9 @@ func (s *Streams) Append(ctx context.Context, r *samsav1.AppendRequest) (*samsav
 		return nil, err
 	}
 	a.Name = name
+	if err := s.allow(a); err != nil {
+		return nil, err
+	}
 	release, err := s.admission.Admit(ctx, len(a.Payload))
 	if err != nil {
 		return nil, err
@@ -164,6 +169,9 @@ func (in *intake) run(ctx context.Context) {
 func (in *intake) take(ctx context.Context, r *samsav1.AppendSessionRequest) error {
 	a, err := in.decode(r)
 	if err != nil {
+		return err
+	}
+	if err := in.s.await(ctx, a); err != nil {
 		return err
 	}
 	release, err := in.s.admission.Admit(ctx, len(a.Payload))

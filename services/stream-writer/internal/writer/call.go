@@ -2,7 +2,9 @@ package writer
 
 import (
 	"context"
+	"time"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -13,6 +15,8 @@ type Call struct {
 	done    chan shardlog.Reply // holds the one answer
 	release func()              // called once the log is done with the request; may be nil
 	w       *Writer
+	begun   time.Time
+	journey *journey // of the segment that made an append durable; set before the answer
 }
 
 func (c *Call) answer(r shardlog.Reply) {
@@ -29,6 +33,7 @@ func (c *Call) answer(r shardlog.Reply) {
 func (c *Call) Wait(ctx context.Context) (shardlog.Reply, error) {
 	select {
 	case r := <-c.done:
+		c.measure(ctx, r)
 		return r, r.Err
 	case <-ctx.Done():
 		return shardlog.Reply{}, ctx.Err()
@@ -42,13 +47,23 @@ func (c *Call) Wait(ctx context.Context) (shardlog.Reply, error) {
 	}
 }
 
+// measure tells how long the phases of an append took.
+func (c *Call) measure(ctx context.Context, r shardlog.Reply) {
+	if c.journey == nil || r.Err != nil || r.Ack.Count == 0 {
+		return
+	}
+	queue, put, ack := c.journey.phases(c.begun)
+	c.w.metrics.appended(queue, put, ack)
+	c.journey.note(ctx, queue, put, ack)
+}
+
 // Append hands a batch over; calls made one after the other are taken in order.
 // release is called once nothing waits with the batch any more: when it is
 // answered, whether or not anyone waits for the answer, or when it is not taken.
 func (w *Writer) Append(ctx context.Context, a *shardlog.Append, release func()) (*Call, error) {
 	call, err := w.start(ctx, func(tag *Call) shardlog.Event {
 		tag.release = release
-		a.Tag = tag
+		a.Tag, a.Trace = tag, traceOf(ctx)
 		return a
 	})
 	if err != nil {
@@ -59,7 +74,11 @@ func (w *Writer) Append(ctx context.Context, a *shardlog.Append, release func())
 
 // Inspect tells where a stream stands.
 func (w *Writer) Inspect(ctx context.Context, q shardlog.Inspect) (shardlog.View, error) {
+	begun := time.Now()
 	r, err := w.do(ctx, func(tag *Call) shardlog.Event { q.Tag = tag; return q })
+	if q.Prove && err == nil {
+		w.metrics.proof.Observe(time.Since(begun).Seconds())
+	}
 	return r.View, err
 }
 
@@ -74,7 +93,9 @@ func (w *Writer) Take(ctx context.Context, shard stream.Shard, planned bool) (se
 
 // HandOver lets a shard go and returns where this writer's part of it ends.
 func (w *Writer) HandOver(ctx context.Context, h shardlog.HandOver) (stream.Slot, error) {
+	failpoint.Before(failpoint.HandOverAnswer)
 	r, err := w.do(ctx, func(tag *Call) shardlog.Event { h.Tag = tag; return h })
+	failpoint.After(failpoint.HandOverAnswer)
 	return r.End, err
 }
 
@@ -102,6 +123,12 @@ func (w *Writer) Trim(ctx context.Context, t shardlog.Trim) error {
 	return err
 }
 
+// Survey gives a page of a shard's streams whose records can expire.
+func (w *Writer) Survey(ctx context.Context, q shardlog.Survey) (shardlog.Page, error) {
+	r, err := w.do(ctx, func(tag *Call) shardlog.Event { q.Tag = tag; return q })
+	return r.Page, err
+}
+
 func (w *Writer) do(ctx context.Context, request func(tag *Call) shardlog.Event) (shardlog.Reply, error) {
 	call, err := w.start(ctx, request)
 	if err != nil {
@@ -114,7 +141,7 @@ func (w *Writer) start(ctx context.Context, request func(tag *Call) shardlog.Eve
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	call := &Call{done: make(chan shardlog.Reply, 1), w: w}
+	call := &Call{done: make(chan shardlog.Reply, 1), w: w, begun: time.Now()}
 	select {
 	case w.requests <- request(call):
 		return call, nil

@@ -2,44 +2,42 @@ package writer
 
 import (
 	"context"
-	"errors"
 	"time"
 
-	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/shardlog"
+	"github.com/samsa-io/samsa/pkg/shardlog/shardio"
 )
 
-func (i *incarnation) put(p shardlog.Put) shardlog.Event {
+func (i *incarnation) put(p shardlog.Put, j *journey) shardlog.Event {
 	body := p.Body()
-	ctx, cancel := context.WithTimeout(i.ctx, i.w.cfg.PutTimeout)
+	ctx, cancel := context.WithTimeout(j.context(i.ctx), i.w.cfg.PutTimeout)
 	defer cancel()
 	begun := time.Now()
-	err := i.w.store.PutIfAbsent(ctx, p.Key, body)
-	outcome := i.outcome(err, shardlog.Created)
-	i.w.metrics.put(outcome, time.Since(begun))
-	return shardlog.PutDone{Op: p.Op, Outcome: outcome, Err: err}
+	done := shardio.Put(ctx, i.w.store, p, body)
+	i.note(done.Outcome, done.Err)
+	j.answered(done.Outcome)
+	i.w.metrics.putEnded(done.Outcome, time.Since(begun))
+	return done
 }
 
 func (i *incarnation) get(g shardlog.Get) shardlog.Event {
-	which := objstore.Whole
-	if g.Suffix > 0 {
-		which = objstore.Suffix(g.Suffix)
-	}
-	var body []byte
-	err := i.read(func(ctx context.Context) error {
-		o, err := i.w.store.Get(ctx, g.Key, which)
-		body = o.Body
-		return err
+	done := shardlog.GetDone{Op: g.Op, Outcome: shardlog.Failed}
+	done.Err = i.read(func(ctx context.Context) error {
+		done = shardio.Get(ctx, i.w.store, g)
+		return done.Err
 	})
-	return shardlog.GetDone{Op: g.Op, Outcome: i.outcome(err, shardlog.Found), Body: body, Err: err}
+	i.note(done.Outcome, done.Err)
+	return done
 }
 
 func (i *incarnation) head(h shardlog.Head) shardlog.Event {
-	err := i.read(func(ctx context.Context) error {
-		_, err := i.w.store.Head(ctx, h.Key)
-		return err
+	done := shardlog.HeadDone{Op: h.Op, Outcome: shardlog.Failed}
+	done.Err = i.read(func(ctx context.Context) error {
+		done = shardio.Head(ctx, i.w.store, h)
+		return done.Err
 	})
-	return shardlog.HeadDone{Op: h.Op, Outcome: i.outcome(err, shardlog.Found), Err: err}
+	i.note(done.Outcome, done.Err)
+	return done
 }
 
 // read runs f when there is a place for it.
@@ -55,19 +53,9 @@ func (i *incarnation) read(f func(context.Context) error) error {
 	return f(ctx)
 }
 
-func (i *incarnation) outcome(err error, good shardlog.Outcome) shardlog.Outcome {
-	switch {
-	case err == nil:
-		return good
-	case errors.Is(err, objstore.ErrExists):
-		return shardlog.Exists
-	case errors.Is(err, objstore.ErrConflict):
-		return shardlog.Conflict
-	case errors.Is(err, objstore.ErrNotFound):
-		return shardlog.Absent
-	case errors.Is(err, objstore.ErrFatal):
+// note remembers that the store can't be trusted any more.
+func (i *incarnation) note(o shardlog.Outcome, err error) {
+	if o == shardlog.Fatal {
 		i.setFatal(err)
-		return shardlog.Fatal
 	}
-	return shardlog.Failed
 }

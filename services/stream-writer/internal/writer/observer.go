@@ -1,6 +1,8 @@
 package writer
 
 import (
+	"context"
+
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
@@ -9,7 +11,8 @@ import (
 // and must not block. Embed Ignore for those that do nothing.
 type Observer interface {
 	Began(stream.Incarnation)
-	Durable(stream.Incarnation, shardlog.Durable)
+	// Durable's ctx carries the trace of the segment, if it has one.
+	Durable(context.Context, stream.Incarnation, shardlog.Durable)
 	Owned(shardlog.Owned)
 	Lost(stream.Shard)
 	Sealed(stream.Incarnation)
@@ -23,7 +26,7 @@ type Ignore struct{}
 func (Ignore) Began(stream.Incarnation) {}
 
 // Durable does nothing.
-func (Ignore) Durable(stream.Incarnation, shardlog.Durable) {}
+func (Ignore) Durable(context.Context, stream.Incarnation, shardlog.Durable) {}
 
 // Owned does nothing.
 func (Ignore) Owned(shardlog.Owned) {}

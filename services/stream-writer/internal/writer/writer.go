@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
+	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/shardlog"
@@ -30,8 +34,13 @@ type Config struct {
 	Log shardlog.Config // without Incarnation
 	// PutTimeout is how long one operation on the object store may take.
 	PutTimeout time.Duration
+	// A writer rolls to a new log after about RollInterval, or RollBytes.
+	RollInterval time.Duration
+	RollBytes    int64
 	// Reads is how many gets and heads may be under way at once.
 	Reads int
+	// Tracer makes the spans of segments that carry traced appends; nil: none.
+	Tracer trace.TracerProvider
 }
 
 // Writer runs one incarnation after the other. It is safe for concurrent use.
@@ -43,19 +52,30 @@ type Writer struct {
 	observers []Observer
 	log       *zap.Logger
 	metrics   *Metrics
+	tracer    trace.Tracer
 
 	requests chan shardlog.Event
 	reads    chan struct{}
+	leave    func()        // closes leaving
+	leaving  chan struct{} // closed: the present incarnation is the last
 	stopped  chan struct{} // closed when Run returns
 }
 
 // New makes a Writer; Run brings it to life.
 func New(cfg Config, store objstore.Store, catalog Catalog, owners Owners, log *zap.Logger, m *Metrics, observers ...Observer) *Writer {
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider()
+	}
+	leaving := make(chan struct{})
 	return &Writer{
-		cfg: cfg, store: store, catalog: catalog, owners: owners, observers: observers, log: log, metrics: m,
-		requests: make(chan shardlog.Event, 1024),
-		reads:    make(chan struct{}, cfg.Reads),
-		stopped:  make(chan struct{}),
+		cfg: cfg, store: store, catalog: catalog, owners: owners, log: log, metrics: m,
+		observers: append([]Observer{m}, observers...),
+		tracer:    cfg.Tracer.Tracer("github.com/samsa-io/samsa/services/stream-writer"),
+		requests:  make(chan shardlog.Event, 1024),
+		reads:     make(chan struct{}, cfg.Reads),
+		leave:     sync.OnceFunc(func() { close(leaving) }),
+		leaving:   leaving,
+		stopped:   make(chan struct{}),
 	}
 }
 
@@ -65,26 +85,50 @@ var ErrStopped = errors.New("this writer has stopped")
 // restartPause lies between the end of an incarnation and the next one.
 const restartPause = 20 * time.Millisecond
 
-// Run runs incarnations until ctx ends or the object store can't be trusted any
-// more, which is an error.
+// Retire seals the writer's log once nothing is on its way into it, which ends Run.
+// Nothing depends on it but that others need not find out that the log has ended. It
+// gives up with ctx.
+func (w *Writer) Retire(ctx context.Context) error {
+	w.leave()
+	select {
+	case <-w.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run runs incarnations until ctx ends, the writer has retired, or the object store
+// can't be trusted any more, which is an error.
 func (w *Writer) Run(ctx context.Context) error {
 	defer close(w.stopped)
 	for {
 		err := w.incarnate(ctx)
-		if ctx.Err() != nil {
-			w.drop()
-			return nil
-		}
-		if errors.Is(err, objstore.ErrFatal) {
+		if errors.Is(err, objstore.ErrFatal) && ctx.Err() == nil {
 			w.drop()
 			return err
 		}
-		w.log.Warn("this incarnation has ended, another one begins", zap.Error(err))
+		if w.last(ctx) {
+			w.drop()
+			return nil
+		}
+		w.log.Info("begins anew", zap.Error(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(restartPause):
 		}
 	}
+}
+
+// last tells that no incarnation is to follow.
+func (w *Writer) last(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+	case <-w.leaving:
+	default:
+		return false
+	}
+	return true
 }
 
 // drop answers the requests that nobody will take any more.
@@ -101,18 +145,22 @@ func (w *Writer) drop() {
 	}
 }
 
-// An incarnation is one run of the protocol.
+// An incarnation is one run of the protocol: that of the log in id, and while it
+// rolls that of the log before.
 type incarnation struct {
 	w     *Writer
 	id    stream.Incarnation
-	core  *shardlog.Writer
+	core  *shardlog.Node
 	ctx   context.Context
 	back  chan shardlog.Event // answers to actions
 	work  sync.WaitGroup
-	died  bool
+	bytes int64 // in the youngest log
 	cause error
 	fatal error
 	mu    sync.Mutex // protects fatal
+
+	journeys map[place]*journey // of the segments in flight
+	landing  *journey           // of the segment that this step's replies are about
 }
 
 func (w *Writer) incarnate(ctx context.Context) error {
@@ -120,15 +168,13 @@ func (w *Writer) incarnate(ctx context.Context) error {
 	cfg := w.cfg.Log
 	cfg.Incarnation = stream.NewIncarnation()
 	i := &incarnation{
-		w: w, id: cfg.Incarnation, core: shardlog.New(cfg), ctx: ctx,
-		back: make(chan shardlog.Event, 1024),
+		w: w, id: cfg.Incarnation, core: shardlog.NewNode(cfg), ctx: ctx,
+		back: make(chan shardlog.Event, 1024), journeys: map[place]*journey{},
 	}
 	defer i.work.Wait()
 	defer cancel()
-	w.log.Info("begins a log", zap.Stringer("incarnation", i.id))
-	w.observe(func(o Observer) { o.Began(i.id) })
+	i.began(cfg.Incarnation)
 	i.run()
-	w.observe(func(o Observer) { o.Ended(i.id, i.cause) })
 	return i.cause
 }
 
@@ -142,7 +188,10 @@ func (w *Writer) observe(tell func(Observer)) {
 func (i *incarnation) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for !i.died {
+	roll := time.NewTimer(i.w.cfg.rollAfter())
+	defer roll.Stop()
+	leaving := i.w.leaving
+	for i.core.Alive() {
 		i.setTimer(timer)
 		select {
 		case e := <-i.w.requests:
@@ -151,6 +200,12 @@ func (i *incarnation) run() {
 			i.step(e)
 		case <-timer.C:
 			i.step(shardlog.Tick{})
+		case <-roll.C:
+			i.roll()
+			roll.Reset(i.w.cfg.rollAfter())
+		case <-leaving:
+			leaving = nil
+			i.step(shardlog.Retire{})
 		case <-i.ctx.Done():
 			i.step(shardlog.Stop{})
 			i.cause = i.ctx.Err()
@@ -170,6 +225,7 @@ func (i *incarnation) setTimer(timer *time.Timer) {
 }
 
 func (i *incarnation) step(e shardlog.Event) {
+	i.landing = nil
 	for _, a := range i.core.Step(time.Now(), e) {
 		i.act(a)
 	}
@@ -179,7 +235,8 @@ func (i *incarnation) step(e shardlog.Event) {
 func (i *incarnation) act(a shardlog.Action) {
 	switch a := a.(type) {
 	case shardlog.Put:
-		i.async(func() shardlog.Event { return i.put(a) })
+		j := i.journeyOf(a)
+		i.async(func() shardlog.Event { return i.put(a, j) })
 	case shardlog.Get:
 		i.async(func() shardlog.Event { return i.get(a) })
 	case shardlog.Head:
@@ -190,6 +247,7 @@ func (i *incarnation) act(a shardlog.Action) {
 		i.async(func() shardlog.Event { return i.ask(a) })
 	case shardlog.Reply:
 		if call, ok := a.Tag.(*Call); ok && call != nil {
+			call.journey = i.landing
 			call.answer(a)
 		}
 	default:
@@ -201,8 +259,10 @@ func (i *incarnation) act(a shardlog.Action) {
 func (i *incarnation) tell(a shardlog.Action) {
 	switch a := a.(type) {
 	case shardlog.Durable:
-		i.w.metrics.durable(a)
-		i.w.observe(func(o Observer) { o.Durable(i.id, a) })
+		i.landing = i.arrive(placeOf(a.Segment))
+		ctx := i.landing.context(i.ctx)
+		i.w.observe(func(o Observer) { o.Durable(ctx, a.Segment.Log, a) })
+		i.written(a)
 	case shardlog.Owned:
 		i.w.observe(func(o Observer) { o.Owned(a) })
 	case shardlog.Lost:
@@ -210,8 +270,47 @@ func (i *incarnation) tell(a shardlog.Action) {
 	case shardlog.SealedLog:
 		i.w.observe(func(o Observer) { o.Sealed(a.Log) })
 	case shardlog.Died:
-		i.died, i.cause = true, a.Err
+		i.ended(a)
+	case shardlog.Began:
+		i.began(a.Log)
 	}
+}
+
+func (i *incarnation) began(log stream.Incarnation) {
+	i.id, i.bytes = log, 0
+	i.w.log.Info("begins a log", zap.Stringer("incarnation", log))
+	i.w.observe(func(o Observer) { o.Began(log) })
+}
+
+func (i *incarnation) ended(d shardlog.Died) {
+	i.cause = d.Err
+	if d.Retired {
+		i.w.log.Info("has retired a log; it is sealed", zap.Stringer("incarnation", d.Log))
+	} else {
+		i.w.log.Warn("a log has ended", zap.Stringer("incarnation", d.Log), zap.Error(d.Err))
+	}
+	i.strand(d.Log)
+	i.w.observe(func(o Observer) { o.Ended(d.Log, d.Err) })
+}
+
+// written has the writer roll when its log is large enough.
+func (i *incarnation) written(d shardlog.Durable) {
+	if d.Segment.Log != i.id {
+		return
+	}
+	i.bytes += int64(len(d.Object))
+	if i.bytes >= i.w.cfg.RollBytes && !i.core.Rolling() {
+		i.bytes = 0
+		i.async(func() shardlog.Event { return shardlog.Roll{Incarnation: stream.NewIncarnation()} })
+	}
+}
+
+func (i *incarnation) roll() { i.step(shardlog.Roll{Incarnation: stream.NewIncarnation()}) }
+
+// rollAfter is the time between two rolls, spread so that writers started together
+// don't roll together.
+func (c Config) rollAfter() time.Duration {
+	return c.RollInterval*4/5 + rand.N(c.RollInterval*2/5+1)
 }
 
 func (i *incarnation) async(f func() shardlog.Event) {
@@ -245,6 +344,8 @@ func (i *incarnation) lookup(l shardlog.Lookup) shardlog.Event {
 }
 
 func (i *incarnation) ask(a shardlog.AskOwner) shardlog.Event {
+	failpoint.Before(failpoint.HandOverAsk)
 	answer, end := i.w.owners.AskHandOver(i.ctx, a.Entry, a.Planned)
+	failpoint.After(failpoint.HandOverAsk)
 	return shardlog.AskDone{Op: a.Op, Answer: answer, End: end}
 }

@@ -1,0 +1,51 @@
+package compaction
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/samsa-io/samsa/pkg/chunkindex"
+	"github.com/samsa-io/samsa/pkg/segment"
+)
+
+// DamageError says that an object is not what it must be. Nothing of it was taken
+// over, and nothing that it was made from was deleted.
+type DamageError struct {
+	Key string
+	Err error
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("object %q is damaged: %v; restore it from a copy", e.Key, e.Err)
+}
+
+func (e *DamageError) Unwrap() error { return e.Err }
+
+func damaged(key, format string, args ...any) error {
+	return &DamageError{Key: key, Err: fmt.Errorf(format, args...)}
+}
+
+func behind(format string, args ...any) error {
+	return &chunkindex.BehindError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// namedButGone says that a chunk object does not stand which the index names.
+func namedButGone(id segment.ChunkID) error {
+	return behind("chunk object %d is not in the store, but the index names it", id)
+}
+
+func isBehind(err error) bool {
+	var b *chunkindex.BehindError
+	return errors.As(err, &b)
+}
+
+// twice repeats a read whose bytes were wrong: a proxy or a cache in between may
+// have been at fault.
+func twice[T any](read func() (T, error)) (T, error) {
+	value, err := read()
+	var damage *DamageError
+	if errors.As(err, &damage) {
+		return read()
+	}
+	return value, err
+}

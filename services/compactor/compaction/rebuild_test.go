@@ -1,0 +1,173 @@
+package compaction
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
+	"github.com/samsa-io/samsa/pkg/chunkindex"
+	"github.com/samsa-io/samsa/pkg/stream"
+
+	"github.com/samsa-io/samsa/services/compactor/survey"
+)
+
+// names is a catalog that is told what it was behind in.
+type names struct {
+	alive []catalog.Stream
+	dead  []stream.ID
+}
+
+func (n *names) RestoreStreams(_ context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error) {
+	n.alive, n.dead = alive, dead
+	return catalog.Restored{}, nil
+}
+
+// rebuild puts an index made from the store alone in place of the world's.
+func (w *world) rebuild(index readable) survey.Rebuilt {
+	w.index = index
+	told := &names{}
+	report, err := survey.New(w.store, testShards, 4).Rebuild(context.Background(), index.(survey.Rebuildable), told, "lost")
+	require.NoError(w.t, err)
+	require.True(w.t, report.Done)
+	require.Empty(w.t, report.Damage)
+	alive := map[stream.ID]bool{}
+	for _, x := range told.alive {
+		alive[x.ID] = true
+	}
+	for _, x := range w.streams {
+		if x.opened && !x.dead {
+			require.True(w.t, alive[x.id], "stream %s is known", x.id)
+		}
+	}
+	return report
+}
+
+// chunks is what an index has of every stream.
+func (w *world) chunks() (out []chunkindex.Chunk) {
+	for _, x := range w.streams {
+		chunks, err := w.index.Find(context.Background(), x.id, 0, 1<<20)
+		require.NoError(w.t, err)
+		out = append(out, chunks...)
+	}
+	return out
+}
+
+// requireSame compares the index with what it was before a rebuild. States may know
+// of trims and ends in slots that are not compacted yet, and slots without records
+// are compacted again before what they say is known again.
+func (w *world) requireSame(before []chunkindex.Chunk) {
+	_, err := w.index.Drop(context.Background(), 100)
+	require.NoError(w.t, err)
+	byID := map[stream.ID]*worldStream{}
+	for _, x := range w.streams {
+		byID[x.id] = x
+	}
+	now := map[chunkindex.Chunk]bool{}
+	for _, c := range w.chunks() {
+		now[c] = true
+	}
+	needless := func(c *chunkindex.Chunk) bool { return byID[c.Stream].dead || c.Next() <= byID[c.Stream].trim }
+	for _, c := range before {
+		require.True(w.t, now[c] || needless(&c), "%+v is lost", c)
+		delete(now, c)
+	}
+	for c := range now {
+		require.True(w.t, needless(&c), "%+v was not there", c)
+	}
+}
+
+// An index that was lost is made again from the store, and is the same; work goes on
+// with it, whatever compactors had left undone.
+func TestRebuild_GivesTheSameIndex(t *testing.T) {
+	for seed := range uint64(60) {
+		w := newWorld(t, seed, memIndex)
+		f := &fuse{at: 20 + int(seed)*3, blow: crashBefore}
+		f.after = w.store.observe
+		c := w.compactor(fusedStore{w.store, f}, fusedIndex{w.index, f})
+		for range 2 {
+			w.grow(14)
+			for _, step := range []func(context.Context) error{c.Compact, c.Collect} {
+				if err := step(t.Context()); err != nil {
+					require.True(t, f.blown, "%v", err)
+				}
+				w.now = w.now.Add(testGrace)
+			}
+		}
+		f.at, f.blown = 0, false
+		if seed%2 == 0 {
+			w.rest() // nothing is left undone
+			chunks := w.chunks()
+			w.rebuild(memIndex(func() time.Time { return w.now }))
+			w.requireSame(chunks)
+		} else {
+			w.rebuild(memIndex(func() time.Time { return w.now }))
+		}
+		w.checkStored()
+		w.again()
+	}
+}
+
+// again grows, compacts and collects on an index that is new.
+func (w *world) again() {
+	f := &fuse{after: w.store.observe}
+	c := w.compactor(fusedStore{w.store, f}, fusedIndex{w.index, f})
+	w.grow(14)
+	require.NoError(w.t, c.Compact(context.Background()))
+	w.check()
+	w.rest()
+	w.check()
+	w.checkRebuilt()
+	w.checkCollected()
+}
+
+// An index from the past is found out, made again, and serves.
+func TestRebuild_OfAnIndexFromThePast(t *testing.T) {
+	found := 0
+	for seed := range uint64(60) {
+		w := newWorld(t, seed, memIndex)
+		mem := w.index.(*chunkindex.Mem)
+		c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+		dump := w.leaveBehind(c, mem)
+		w.now = w.now.Add(2 * testHold)
+		err := w.compactor(w.store, dump).Compact(t.Context())
+		if !isBehind(err) {
+			require.NoError(t, err)
+			continue // nothing was compacted since
+		}
+		found++
+		w.rebuild(dump)
+		w.checkStored()
+		w.again()
+	}
+	require.Greater(t, found, 20)
+}
+
+// The same with Postgres: emptied under a store that has moved on.
+func TestRebuild_OnPostgres(t *testing.T) {
+	pool := catalogtest.EmptyPool(t)
+	require.NoError(t, chunkindex.Migrate(t.Context(), pool))
+	w := newWorld(t, 5, nil)
+	w.index = chunkindex.New(pool, 0)
+	w.options.Grace, w.options.Abandon = 0, 0
+	c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+	for range 3 {
+		w.grow(14)
+		require.NoError(t, c.Compact(t.Context()))
+		require.NoError(t, c.Collect(t.Context()))
+	}
+	w.rest()
+	chunks := w.chunks()
+	_, err := pool.Exec(t.Context(), `TRUNCATE chunk_index, compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets;
+		ALTER SEQUENCE chunk_object_ids RESTART`)
+	require.NoError(t, err)
+	other := w.compactor(w.store, w.index)
+	var behind *chunkindex.BehindError
+	require.ErrorAs(t, other.Collect(t.Context()), &behind)
+	w.rebuild(w.index)
+	w.requireSame(chunks)
+	w.again()
+}

@@ -1,0 +1,23 @@
+// Package survey looks at an object store as a whole. Rebuild makes the chunk index
+// from it, as after Postgres was lost or put back to an older backup; Verify checks
+// every byte and every rule, and says where one is broken. Neither changes the
+// store.
+//
+// # Rebuild
+//
+// It has the index alone: rounds of compactors end first, and none begins before it
+// is done. Then nobody deletes anything, and nobody publishes; writers go on. The
+// footers of the chunk objects give the chunks, the newest holder of a record has
+// it. An object whose log still has slots, or whose sources stand, is read and
+// checked whole: something may yet be deleted because of it. The newest state of
+// each shard and the footers of the slots that count as compacted say what of the
+// streams was trimmed or deleted. The index is replaced in one transaction, so a
+// rebuild that was interrupted has changed nothing and is started again.
+//
+// # Verify
+//
+// Objects that come and go while it looks are no damage: logs are read before chunk
+// objects, and those in ascending order, so that a record which moves is met where
+// it went; what is missing is looked up once more before it is reported. In memory
+// are some hundred bytes for each stream, whatever the amount of data.
+package survey

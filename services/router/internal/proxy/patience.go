@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"time"
+
+	"google.golang.org/grpc"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/rpc"
+)
+
+// A client costs something as long as it neither sends nor takes anything: a
+// goroutine or two here, a session at a service, and what is on its way to it. gRPC
+// has no deadlines for that, so they are kept here. What blocks in gRPC ends when
+// the handler returns; so it blocks in a goroutine of its own.
+
+// receiveFirst receives a call's first message, within Config.FirstMessage.
+func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
+	received := make(chan error, 1)
+	arriving := &rpc.Frame{}
+	p.work.Go(func() { received <- client.RecvMsg(arriving) })
+	timer := time.NewTimer(p.config.FirstMessage)
+	defer timer.Stop()
+	select {
+	case err := <-received:
+		*first = *arriving
+		return err
+	case <-timer.C:
+		p.work.Go(func() {
+			if <-received == nil {
+				arriving.Free()
+			}
+		})
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
+			"the call's first message did not arrive within %s (router.first_message_timeout_ms)", p.config.FirstMessage).
+			With("reason", "slow_request").With("limit", "router.first_message_timeout_ms")
+	}
+}
+
+// watchIdle ends an append session whose client sends nothing for Config.Idle. Call
+// moved for each message.
+func (x *exchange) watchIdle() (moved func(), stop func() bool) {
+	limit := x.proxy.config.Idle
+	timer := time.AfterFunc(limit, func() {
+		x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
+			"the session was idle for %s (router.session_idle_secs): begin another one", limit).
+			With("reason", "idle").After(retryDelay))
+	})
+	return func() { timer.Reset(limit) }, timer.Stop
+}
+
+// downloadPatiently is download for read sessions, whose clients may stall. A client that
+// takes nothing for Config.Stall has its session ended: what waits for it is
+// dropped, here and at the reader. If it comes to itself it finds out from the
+// error, and may go on from where it is.
+func (x *exchange) downloadPatiently() error {
+	limit := x.proxy.config.Stall
+	stalled := make(chan struct{})
+	x.stall = time.AfterFunc(limit, func() { close(stalled) })
+	x.stall.Stop()
+	done := make(chan error, 1)
+	x.proxy.work.Go(func() { done <- x.download() })
+	select {
+	case err := <-done:
+		return x.finish(err)
+	case <-stalled:
+		x.call.cancel()
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
+			"the client took nothing for %s (router.write_timeout_ms): begin another session from where this one ended", limit).
+			With("reason", "stalled").With("limit", "router.write_timeout_ms").After(retryDelay)
+	}
+}

@@ -1,0 +1,106 @@
+package proxy_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/services/router/internal/proxy"
+	"github.com/samsa-io/samsa/services/router/internal/routertest"
+)
+
+func TestFirstMessage_ThatDoesNotComeEndsTheCall(t *testing.T) {
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.FirstMessage = 20 * time.Millisecond })
+	session, err := r.Streams().AppendSession(t.Context())
+	require.NoError(t, err)
+	_, err = session.Recv()
+	require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+	require.Equal(t, "router.first_message_timeout_ms", rpc.Detail(err).GetMetadata()["limit"])
+}
+
+func TestAppendSession_ThatIsIdleEndsAfterItsAcks(t *testing.T) {
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.Idle = 50 * time.Millisecond })
+	r.Add("stream-writer", &routertest.Service{AppendSession: echo})
+	session, err := r.Streams().AppendSession(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, session.Send(sessionRequest(0)))
+	_, err = session.Recv()
+	require.NoError(t, err)
+	_, err = session.Recv()
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, code(err), "%v", err)
+	require.Equal(t, "idle", rpc.Detail(err).GetMetadata()["reason"])
+	require.True(t, hasRetryInfo(err))
+}
+
+// A client that stalls is let go, and its reader too; when it comes to itself it has
+// what was on its way, and then the reason.
+func TestReadSession_ThatStallsIsEnded(t *testing.T) {
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.Stall = 200 * time.Millisecond })
+	ended := make(chan struct{})
+	r.Add("stream-reader", &routertest.Service{
+		ReadSession: func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
+			defer close(ended)
+			response := &samsav1.ReadSessionResponse{Output: &samsav1.ReadOutput{Output: &samsav1.ReadOutput_Batch{
+				Batch: &samsav1.SequencedRecordBatch{Records: []*samsav1.SequencedRecord{{Body: make([]byte, 64<<10)}}}}}}
+			for {
+				if err := ss.Send(response); err != nil {
+					return err
+				}
+			}
+		},
+	})
+	session, err := r.Streams().ReadSession(t.Context(), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "s"})
+	require.NoError(t, err)
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "the reader still sends")
+	}
+	for err == nil {
+		_, err = session.Recv()
+	}
+	require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
+	require.Equal(t, "stalled", rpc.Detail(err).GetMetadata()["reason"])
+	require.True(t, hasRetryInfo(err))
+}
+
+// What waits for backends that are slow is bounded; the rest is refused before it is
+// sent on.
+func TestCalls_AreRefusedWhenTooMuchWaits(t *testing.T) {
+	r := routertest.NewPatient(t, func(c *proxy.Config) {
+		c.Room = limit.NewRoom(60_000, "bytes of calls", "router.max_inflight_bytes", nil)
+	})
+	answerNow := make(chan struct{})
+	writer := r.Add("stream-writer", &routertest.Service{AppendSession: echo, AnyUnary: func(context.Context, string, any) (any, error) {
+		<-answerNow
+		return &samsav1.AppendResponse{}, nil
+	}})
+	waiting := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := r.Streams().Append(t.Context(), appendRequest())
+			waiting <- err
+		}()
+	}
+	require.Eventually(t, func() bool { return writer.Calls.Load() == 2 }, 10*time.Second, time.Millisecond)
+	_, err := r.Streams().Append(t.Context(), appendRequest())
+	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, code(err), "%v", err)
+	require.Equal(t, "router.max_inflight_bytes", rpc.Detail(err).GetMetadata()["limit"])
+	require.True(t, hasRetryInfo(err))
+	require.EqualValues(t, 2, writer.Calls.Load())
+	openSession(t, r, 1)
+
+	close(answerNow)
+	for range 2 {
+		require.NoError(t, <-waiting)
+	}
+	_, err = r.Streams().Append(t.Context(), appendRequest())
+	require.NoError(t, err)
+}

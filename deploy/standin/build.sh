@@ -58,11 +58,14 @@ accounts() {
 
 # shell ROOT gives what Alpine has: busybox under the names that we use.
 shell() {
-  file "$1" "$(command -v busybox)" bin/busybox
+  file "$1" "$(debian busybox busybox-static)" bin/busybox
   mkdir -p "$1/usr/bin"
   ln -s busybox "$1/bin/sh"
   ln -s /bin/busybox "$1/usr/bin/wget"
 }
+
+# debian PROGRAM PACKAGE is where a program is, or why there is none.
+debian() { command -v "$1" || { echo "it takes $1 (Debian: apt-get install $2)" >&2; return 1; }; }
 
 # tool MODULE PACKAGE NAME builds a program of a pinned module into the cache.
 tool() {
@@ -86,7 +89,9 @@ pack() {
 
 standin_postgres() {
   local r=$work/postgres/root bin file
-  bin=$(dirname "$(readlink -f "$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb | tail -1)")")
+  bin=$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | tail -1 || true)
+  [[ -n $bin ]] || debian initdb postgresql
+  bin=$(dirname "$(readlink -f "$bin")")
   local lib=${bin%/bin} share
   share=$("$bin/pg_config" --sharedir)
   mkdir -p "$r$lib" "$r$share" "$r/usr/local/bin" "$r/etc"
@@ -143,10 +148,23 @@ standin_edge() {
   pack "$work/edge" "$1" 'CMD ["envoy"]'
 }
 
+standin_otel_collector() {
+  local r=$work/otel-collector/root
+  file "$r" "$(tool otelcol . otelcol)" otelcol
+  pack "$work/otel-collector" "$1" 'ENTRYPOINT ["/otelcol"]'
+}
+
+standin_jaeger() {
+  local r=$work/jaeger/root
+  file "$r" "$(tool jaeger github.com/jaegertracing/jaeger/cmd/jaeger jaeger)" cmd/jaeger/jaeger-linux
+  accounts "$r" jaeger:10001
+  pack "$work/jaeger" "$1" 'ENTRYPOINT ["/cmd/jaeger/jaeger-linux"]'
+}
+
 standin_prometheus() {
   local r=$work/prometheus/root
-  file "$r" "$(command -v prometheus)" bin/prometheus
-  file "$r" "$(command -v promtool)" bin/promtool
+  file "$r" "$(debian prometheus prometheus)" bin/prometheus
+  file "$r" "$(debian promtool prometheus)" bin/promtool
   shell "$r"
   mkdir -p "$r/prometheus"
   accounts "$r" nobody:65534
@@ -157,7 +175,8 @@ standin_prometheus() {
 ours() {
   local r=$work/$1/root
   mkdir -p "$r/etc/ssl/certs"
-  (cd "$root" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$r/program" "./services/$1")
+  (cd "$root" && CGO_ENABLED=0 go build -trimpath -o "$r/program" \
+    -ldflags "-s -w -X github.com/samsa-io/samsa/pkg/service.version=${2##*:}" "./services/$1")
   cp -L /etc/ssl/certs/ca-certificates.crt "$r/etc/ssl/certs/"
   pack "$work/$1" "$2" 'USER 65532:65532' 'ENTRYPOINT ["/program"]'
 }

@@ -79,12 +79,13 @@ func Errorf(code samsav1.ErrorCode, format string, a ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Cause: errors.Unwrap(err)}
 }
 
-// With adds a fact and returns e.
+// With adds a fact and returns e. What is no UTF-8 in it could not be sent, and all
+// of the error's details with it.
 func (e *Error) With(key, value string) *Error {
 	if e.Metadata == nil {
 		e.Metadata = make(map[string]string, 2)
 	}
-	e.Metadata[key] = value
+	e.Metadata[key] = strings.ToValidUTF8(value, "\uFFFD")
 	return e
 }
 

@@ -65,10 +65,11 @@ func conditions(l *live, a *Append) error {
 		NextSeqID:    stream.NewSeqID(l.LastIDMillis, l.Tail, l.ID.Salt()),
 	}
 	if a.FencingToken != nil && *a.FencingToken != l.Fence {
-		actual.Fence = true
+		actual.Failed = FencingToken
 		return actual
 	}
 	if a.MatchSeqNum != nil && *a.MatchSeqNum != l.Tail {
+		actual.Failed = MatchSeqNum
 		return actual
 	}
 	if a.MatchSeqID == nil {
@@ -78,10 +79,13 @@ func conditions(l *live, a *Append) error {
 		return ErrForeignSeqID
 	}
 	if a.MatchSeqID.SeqNum() != l.Tail {
+		actual.Failed = MatchSeqID
 		return actual
 	}
 	return nil
 }
+
+const maxTimestamp = 1<<48 - 1
 
 // stamp gives the records of a batch their timestamps, as the stream's
 // configuration has them: never falling, and not after the arrival unless that
@@ -101,6 +105,9 @@ func stamp(l *live, given []uint64, arrival uint64) ([]uint64, error) {
 		}
 		if !l.Config.AllowFutureTimestamps {
 			t = min(t, arrival)
+		}
+		if t > maxTimestamp {
+			return nil, ErrTimestampRange
 		}
 		last = max(last, t)
 		stamps[i] = last

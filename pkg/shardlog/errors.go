@@ -24,6 +24,9 @@ var (
 	ErrDeleting = errors.New("deletion pending")
 	// ErrTimestampRequired: a record lacks the timestamp that its stream demands.
 	ErrTimestampRequired = errors.New("the stream's timestamping mode is client-require: give every record a timestamp")
+	// ErrTimestampRange: a record's timestamp, which its stream would keep, is more
+	// than a seq_id's 48 bits can tell, some 8,900 years.
+	ErrTimestampRange = errors.New("a record's timestamp is out of range: want Unix milliseconds")
 	// ErrStreamFull: the stream has no seq_num left.
 	ErrStreamFull = errors.New("the stream has used up its seq_nums")
 	// ErrSessionFailed: an earlier append of the session failed.
@@ -61,10 +64,19 @@ func (e *NotOwnerError) Error() string {
 	return fmt.Sprintf("shard %d is owned by %s, not by this writer", e.Shard, e.Head.Instance)
 }
 
+// Condition is what an append can ask for, by its name in the API.
+type Condition string
+
+// The conditions, in the order in which they are compared.
+const (
+	FencingToken Condition = "fencing_token"
+	MatchSeqNum  Condition = "match_seq_num"
+	MatchSeqID   Condition = "match_seq_id"
+)
+
 // ConditionError says which condition of an append did not hold.
 type ConditionError struct {
-	// Fence is true if the fencing token differed, false if the position did.
-	Fence bool
+	Failed Condition
 	// FencingToken is the stream's actual token.
 	FencingToken string
 	// NextSeqNum is the stream's actual next position, NextSeqID its id.
@@ -73,8 +85,11 @@ type ConditionError struct {
 }
 
 func (e *ConditionError) Error() string {
-	if e.Fence {
+	if e.Failed == FencingToken {
 		return fmt.Sprintf("the stream's fencing token is %q", e.FencingToken)
+	}
+	if e.Failed == MatchSeqID {
+		return fmt.Sprintf("the stream's next seq_id is %s", e.NextSeqID)
 	}
 	return fmt.Sprintf("the stream's next seq_num is %d", e.NextSeqNum)
 }

@@ -168,15 +168,17 @@ func (s *Suite) TestAppend_FencingTokenIsComparedOnlyIfSent(t *testing.T) {
 func requireToken(t testing.TB, actual string, err error) {
 	t.Helper()
 	detail := requireFailure(t, conditionFailed, err)
+	require.Equal(t, "fencing_token", detail.GetField())
 	got, there := detail.GetMetadata()["fencing_token"]
 	require.True(t, there, "the actual token is in the detail: %v", detail)
 	require.Equal(t, actual, got)
 }
 
-// requireNext checks a failed condition on the position.
-func requireNext(t testing.TB, tail *samsav1.CheckTailResponse, err error) {
+// requireNext checks a failed condition on the position, which that field gave.
+func requireNext(t testing.TB, field string, tail *samsav1.CheckTailResponse, err error) {
 	t.Helper()
 	detail := requireFailure(t, conditionFailed, err)
+	require.Equal(t, field, detail.GetField())
 	require.Equal(t, fmt.Sprint(tail.GetNextSeqNum()), detail.GetMetadata()["next_seq_num"])
 	require.Equal(t, tail.GetNextSeqId(), detail.GetMetadata()["next_seq_id"])
 }
@@ -188,7 +190,7 @@ func (s *Suite) TestAppend_FencingTokenIsComparedBeforePosition(t *testing.T) {
 		_, err := a.try(t, &samsav1.AppendRequest{Records: records("x"), FencingToken: new("wrong"), MatchSeqNum: new(uint64(7))})
 		requireToken(t, "", err)
 		_, err = a.try(t, &samsav1.AppendRequest{Records: records("x"), FencingToken: new(""), MatchSeqNum: new(uint64(7))})
-		requireNext(t, a.tail(t), err)
+		requireNext(t, "match_seq_num", a.tail(t), err)
 	})
 }
 
@@ -200,7 +202,7 @@ func (s *Suite) TestAppend_MatchSeqNumMustBeTheNext(t *testing.T) {
 		tail := a.tail(t)
 		for _, wrong := range []uint64{0, 1, 3, 1 << 48, ^uint64(0)} {
 			_, err := a.try(t, &samsav1.AppendRequest{Records: records("x"), MatchSeqNum: &wrong})
-			requireNext(t, tail, err)
+			requireNext(t, "match_seq_num", tail, err)
 		}
 		a.append(t, &samsav1.AppendRequest{Records: records("c"), MatchSeqNum: new(uint64(2))})
 		require.Equal(t, []string{"a", "b", "c"}, bodies(a.all(t)))
@@ -247,7 +249,7 @@ func (s *Suite) TestAppend_MatchSeqIDMustBeTheNext(t *testing.T) {
 		tail := a.tail(t)
 		unchanged := a.unchanged(t)
 		_, err := a.try(t, &samsav1.AppendRequest{Records: records("x"), MatchSeqId: new(first.GetStartSeqId())})
-		requireNext(t, tail, err)
+		requireNext(t, "match_seq_id", tail, err)
 		other := s.stream(t, d, nil)
 		other.fill(t, "a")
 		_, err = a.try(t, &samsav1.AppendRequest{Records: records("x"), MatchSeqId: new(other.tail(t).GetNextSeqId())})
@@ -353,6 +355,23 @@ func (s *Suite) TestAppend_TimestampsAreRaisedToStayNonDecreasing(t *testing.T) 
 	})
 }
 
+// TestAppend_TimestampsFarInTheFutureAreCapped, or replaced, however far.
+func (s *Suite) TestAppend_TimestampsFarInTheFutureAreCapped(t *testing.T) {
+	s.each(t, func(t *testing.T, d *door) {
+		for _, mode := range []samsav1.TimestampingMode{
+			samsav1.TimestampingMode_TIMESTAMPING_MODE_ARRIVAL,
+			samsav1.TimestampingMode_TIMESTAMPING_MODE_CLIENT_PREFER,
+			samsav1.TimestampingMode_TIMESTAMPING_MODE_CLIENT_REQUIRE,
+		} {
+			a := s.stream(t, d, &samsav1.StreamConfig{TimestampingMode: mode})
+			arrival := now()
+			for _, far := range []uint64{arrival * 1000, ^uint64(0)} {
+				require.InDelta(t, arrival, a.stamp(t, &far), 60_000, mode)
+			}
+		}
+	})
+}
+
 // TestAppend_TimestampsOutOfRangeAreRefused: they would not fit a seq_id.
 func (s *Suite) TestAppend_TimestampsOutOfRangeAreRefused(t *testing.T) {
 	s.each(t, func(t *testing.T, d *door) {
@@ -404,6 +423,7 @@ func (s *Suite) TestAppend_MalformedCommandsAreRefused(t *testing.T) {
 			"trim without a seq_num":  {Headers: []*samsav1.Header{{Value: []byte("trim")}}},
 			"trim with a short one":   {Headers: []*samsav1.Header{{Value: []byte("trim")}}, Body: make([]byte, 7)},
 			"trim with a long one":    {Headers: []*samsav1.Header{{Value: []byte("trim")}}, Body: make([]byte, 9)},
+			"fence that is no text":   {Headers: []*samsav1.Header{empty}, Body: []byte{0xff, 'x'}},
 			"trim with a number text": {Headers: []*samsav1.Header{{Value: []byte("trim")}}, Body: []byte("1")},
 		} {
 			_, err := a.try(t, &samsav1.AppendRequest{Records: []*samsav1.AppendRecord{bad}})

@@ -80,7 +80,7 @@ func (m *model) failed(name stream.Name, batch uint64, floor stream.SeqNum, err 
 		return
 	}
 	var condition *shardlog.ConditionError
-	if errors.As(err, &condition) && !condition.Fence {
+	if errors.As(err, &condition) && condition.Failed != shardlog.FencingToken {
 		m.w.mustf(condition.NextSeqNum >= floor, "I6: a refusal names tail %d and hides what was acknowledged up to %d", condition.NextSeqNum, floor)
 	}
 	for _, l := range m.order {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/rpc"
@@ -90,8 +91,11 @@ func checkProducer(a *shardlog.Append, r appendRequest, given present) error {
 }
 
 func checkToken(field, token string) error {
-	if len(token) > stream.MaxFencingTokenBytes {
+	switch {
+	case len(token) > stream.MaxFencingTokenBytes:
 		return invalid(field, fmt.Errorf("%s has %d bytes: want at most %d", field, len(token), stream.MaxFencingTokenBytes))
+	case !utf8.ValidString(token): // nobody could send it back as a fencing_token
+		return invalid(field, fmt.Errorf("%s is no UTF-8: want a fencing token of at most %d bytes of text", field, stream.MaxFencingTokenBytes))
 	}
 	return nil
 }
@@ -121,17 +125,10 @@ func addRecords(a *shardlog.Append, records []*samsav1.AppendRecord) error {
 // recordOverhead is about what a record's lengths take beyond its metered bytes.
 const recordOverhead = 4
 
-// maxTimestamp is what a seq_id's 48 bits can tell, some 8,900 years.
-const maxTimestamp = 1<<48 - 1
-
 func addRecord(a *shardlog.Append, i int, r *samsav1.AppendRecord) error {
 	a.Timestamps[i] = shardlog.NoTimestamp
 	if r.Timestamp != nil {
-		if r.GetTimestamp() > maxTimestamp {
-			return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP,
-				"timestamp %d of record %d is out of range: want Unix milliseconds", r.GetTimestamp(), i).In("records.timestamp")
-		}
-		a.Timestamps[i] = r.GetTimestamp()
+		a.Timestamps[i] = min(r.GetTimestamp(), shardlog.NoTimestamp-1)
 	}
 	for _, h := range r.GetHeaders() {
 		if len(h.GetName()) == 0 {

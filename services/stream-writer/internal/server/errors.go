@@ -59,6 +59,7 @@ func classify(err error) (samsav1.ErrorCode, string) {
 		{catalog.ErrNotFound, samsav1.ErrorCode_ERROR_CODE_NOT_FOUND, ""},
 		{shardlog.ErrProducerTime, samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "producer_id"},
 		{shardlog.ErrTimestampRequired, samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP, ""},
+		{shardlog.ErrTimestampRange, samsav1.ErrorCode_ERROR_CODE_INVALID_TIMESTAMP, ""},
 		{shardlog.ErrForeignSeqID, samsav1.ErrorCode_ERROR_CODE_INVALID_SEQUENCE_ID, ""},
 		{shardlog.ErrStreamFull, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "stream_full"},
 		{shardlog.ErrSessionFailed, samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "session_failed"},
@@ -110,11 +111,11 @@ func unfinished(err error) error {
 
 func conditionStatus(c *shardlog.ConditionError) error {
 	e := rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, "append condition failed: %v", c).With("reason", "condition_failed")
-	if c.Fence {
-		return e.With("fencing_token", c.FencingToken).In("fencing_token")
+	if c.Failed == shardlog.FencingToken {
+		return e.With("fencing_token", c.FencingToken).In(string(c.Failed))
 	}
 	return e.With("next_seq_num", strconv.FormatUint(uint64(c.NextSeqNum), 10)).
-		With("next_seq_id", c.NextSeqID.String()).In("match_seq_num")
+		With("next_seq_id", c.NextSeqID.String()).In(string(c.Failed))
 }
 
 // notOwnerStatus tells the caller where to go instead. Nothing has happened.

@@ -44,7 +44,7 @@ func Module(c config.Config) fx.Option {
 	return fx.Module("stream-writer",
 		fx.Supply(c, fx.Private),
 		fx.Provide(
-			listener, newManager, newRecords, newAnnouncer, writer.NewMetrics, newWriter, newAdmission, newRates,
+			listener, newManager, newRecords, newAnnouncer, writer.NewMetrics, newWriter, newAdmission, newLimitMetrics, newRates, newQuestions,
 			newNaming, newClock, newFinder, expiry.NewMetrics, newExpiry,
 			server.NewStreams, newCluster, registration.New,
 			fx.Private,
@@ -68,7 +68,7 @@ func newManager(c config.Config, at address, cluster objstore.Cluster, registry 
 	return ownership.New(ownership.Config{
 		Instance: c.Platform.Server.Instance(), Address: string(at), Shards: cluster.Shards,
 		Parallel: 16, PlannedParallel: 2,
-		AnswerTimeout: c.Writer.OwnerTimeout(), PlannedTimeout: 10 * time.Second,
+		AnswerTimeout: c.Writer.OwnerTimeout(), NeededTimeout: 5 * c.Writer.OwnerTimeout(), PlannedTimeout: 10 * time.Second,
 		HoldOff: 5 * time.Second, Settle: time.Second, Interval: 5 * time.Second,
 	}, registry.Watch(discovery.RoleStreamWriter), dialer, log.Named("ownership"))
 }
@@ -115,17 +115,21 @@ func newAdmission(c config.Config, reg prometheus.Registerer) (*server.Admission
 	}, reg)
 }
 
-func newRates(c config.Config, reg prometheus.Registerer) (*limit.Rates, error) {
-	metrics, err := limit.NewMetrics("stream_writer", reg)
-	if err != nil {
-		return nil, err
-	}
-	w := c.Writer
-	return limit.NewRates(limit.Rate{Requests: w.StreamRequests, Records: w.StreamRecords, Bytes: w.StreamBytes}, "stream_writer.stream", metrics), nil
+func newLimitMetrics(reg prometheus.Registerer) (*limit.Metrics, error) {
+	return limit.NewMetrics("stream_writer", reg)
 }
 
-func newCluster(w *writer.Writer, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock *storetime.Clock, cluster objstore.Cluster) *server.Cluster {
-	return server.NewCluster(w, m, e, r, clock, cluster.Shards)
+func newRates(c config.Config, m *limit.Metrics) *limit.Rates {
+	w := c.Writer
+	return limit.NewRates(limit.Rate{Requests: w.StreamRequests, Records: w.StreamRecords, Bytes: w.StreamBytes}, "stream_writer.stream", m)
+}
+
+func newQuestions(c config.Config, w *writer.Writer, m *limit.Metrics) *server.Questions {
+	return server.NewQuestions(w, c.Writer.MaxQuestions, m)
+}
+
+func newCluster(w *writer.Writer, q *server.Questions, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock *storetime.Clock, cluster objstore.Cluster) *server.Cluster {
+	return server.NewCluster(w, q, m, e, r, clock, cluster.Shards)
 }
 
 type writerIn struct {

@@ -24,6 +24,7 @@ type Writer struct {
 	StreamRecords   int64  `koanf:"stream_records_per_sec" about:"records appended to one stream in a second; 0: no limit"`
 	StreamBytes     int64  `koanf:"stream_bytes_per_sec" about:"bytes appended to one stream in a second; 0: no limit"`
 	AdmissionWaitMS int    `koanf:"admission_wait_ms" about:"milliseconds that an append waits for room in storage.max_inflight_bytes before it is refused"`
+	MaxQuestions    int64  `koanf:"max_questions" about:"questions about streams (tails, places of records) that may wait for the object store at a time"`
 	StateSlots      int    `koanf:"state_slots" about:"segments with records of a shard after which its state is written anew; what a takeover replays at most"`
 	OwnerTimeoutMS  int    `koanf:"owner_timeout_ms" about:"milliseconds in which an owner that seems to be gone may show that it is not, before its log is sealed"`
 }
@@ -31,7 +32,7 @@ type Writer struct {
 // Default runs against compose.yaml.
 func Default() Config {
 	return Config{Platform: service.Default(), Writer: Writer{
-		IndexBytes: 128 << 20, InlineBytes: 128 << 10, MaxQueueMS: 2000, AdmissionWaitMS: 1000, StateSlots: 256, OwnerTimeoutMS: 500,
+		IndexBytes: 128 << 20, InlineBytes: 128 << 10, MaxQueueMS: 2000, AdmissionWaitMS: 1000, MaxQuestions: 16384, StateSlots: 256, OwnerTimeoutMS: 500,
 	}}
 }
 
@@ -50,6 +51,7 @@ func (w *Writer) Validate() []config.Problem {
 		config.Floor{Key: "stream_records_per_sec", Value: w.StreamRecords},
 		config.Floor{Key: "stream_bytes_per_sec", Value: w.StreamBytes},
 		config.Floor{Key: "admission_wait_ms", Value: int64(w.AdmissionWaitMS), Least: 1},
+		config.Floor{Key: "max_questions", Value: w.MaxQuestions, Least: 1},
 		config.Floor{Key: "state_slots", Value: int64(w.StateSlots), Least: 1},
 		config.Floor{Key: "owner_timeout_ms", Value: int64(w.OwnerTimeoutMS), Least: 10},
 	)

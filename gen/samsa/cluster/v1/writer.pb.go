@@ -322,7 +322,10 @@ type HandOverShardResponse struct {
 	// False: the owner lives and keeps the shard, since it still ranks first.
 	HandedOver bool `protobuf:"varint,1,opt,name=handed_over,json=handedOver,proto3" json:"handed_over,omitempty"`
 	// Where the owner's part ends in its log, exclusive.
-	EndSlot       uint64 `protobuf:"varint,2,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
+	EndSlot uint64 `protobuf:"varint,2,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
+	// The owner lives and is letting the shard go, but has something on its way yet:
+	// ask again. It answers so before the caller's deadline.
+	HandingOver   bool `protobuf:"varint,3,opt,name=handing_over,json=handingOver,proto3" json:"handing_over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,6 +372,13 @@ func (x *HandOverShardResponse) GetEndSlot() uint64 {
 		return x.EndSlot
 	}
 	return 0
+}
+
+func (x *HandOverShardResponse) GetHandingOver() bool {
+	if x != nil {
+		return x.HandingOver
+	}
+	return false
 }
 
 type LocateRequest struct {
@@ -1421,11 +1431,12 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\x14HandOverShardRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12 \n" +
-	"\vincarnation\x18\x03 \x01(\fR\vincarnation\"S\n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\"v\n" +
 	"\x15HandOverShardResponse\x12\x1f\n" +
 	"\vhanded_over\x18\x01 \x01(\bR\n" +
 	"handedOver\x12\x19\n" +
-	"\bend_slot\x18\x02 \x01(\x04R\aendSlot\"\xb7\x02\n" +
+	"\bend_slot\x18\x02 \x01(\x04R\aendSlot\x12!\n" +
+	"\fhanding_over\x18\x03 \x01(\bR\vhandingOver\"\xb7\x02\n" +
 	"\rLocateRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x19\n" +

@@ -120,7 +120,7 @@ func (o *owner) append(t *testing.T, to string, timestamps ...uint64) {
 
 func (o *owner) trim(t *testing.T, of string) int {
 	t.Helper()
-	v, err := o.log.Inspect(t.Context(), shardlog.Inspect{Name: name(of)})
+	v, err := o.log.Inspect(t.Context(), shardlog.Inspect{Name: name(of)}, func() {})
 	require.NoError(t, err)
 	return int(v.Trim)
 }

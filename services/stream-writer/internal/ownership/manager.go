@@ -50,9 +50,12 @@ type Config struct {
 	Parallel        int
 	PlannedParallel int
 	// AnswerTimeout is how long an owner that is believed to be gone has to prove
-	// otherwise; PlannedTimeout is how long a living one has to hand over.
+	// otherwise, by handing over or by saying that it is about to. PlannedTimeout is
+	// how long a living one has to hand over, NeededTimeout the same while somebody
+	// waits for the shard.
 	AnswerTimeout  time.Duration
 	PlannedTimeout time.Duration
+	NeededTimeout  time.Duration
 	// HoldOff is how long nothing is moved from living owners after this writer's log
 	// was sealed, Settle how long after writers have come or gone.
 	HoldOff, Settle time.Duration
@@ -288,26 +291,56 @@ func (m *Manager) Keeps(id stream.Shard) bool {
 	return !leaving && m.first(id, live)
 }
 
-// AskHandOver asks a shard's owner for it. If the move was only planned, an owner
-// that is registered but does not answer keeps the shard.
+// AskHandOver asks a shard's owner for it, again and again while that is letting it
+// go. If the move was only planned, an owner that is registered but does not answer
+// keeps the shard, and so does one that takes too long; else it counts as gone.
 func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, planned bool) (shardlog.OwnerAnswer, stream.Slot) {
-	timeout, silent := m.cfg.AnswerTimeout, shardlog.OwnerGone
-	if live := m.live(); planned && isLive(entry.Owner, live) {
+	p := patience{answer: m.cfg.AnswerTimeout, whole: m.cfg.NeededTimeout, silent: shardlog.OwnerGone}
+	live := m.live()
+	if planned {
+		p.whole = m.cfg.PlannedTimeout
+	}
+	if planned && isLive(entry.Owner, live) {
 		if m.isPremature(entry, live) {
 			return shardlog.OwnerKeeps, 0
 		}
-		timeout, silent = m.cfg.PlannedTimeout, shardlog.OwnerKeeps
+		p.answer, p.silent = m.cfg.PlannedTimeout, shardlog.OwnerKeeps
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.whole)
 	defer cancel()
 	defer m.whileWaiting(entry.Owner, cancel)()
 	conn, err := m.dial.Conn(entry.Address)
 	if err != nil {
 		return shardlog.OwnerGone, 0
 	}
-	r, err := clusterv1.NewWriterServiceClient(conn).HandOverShard(ctx, &clusterv1.HandOverShardRequest{
+	for {
+		r, err := askOnce(ctx, conn, entry, p.answer)
+		if err != nil || !r.GetHandingOver() {
+			return m.ownerAnswer(entry, r, err, p.silent)
+		}
+		if planned {
+			p.silent = shardlog.OwnerKeeps // it lives, registered or not
+		}
+	}
+}
+
+// patience is what an owner may do to the shard that it is asked for.
+type patience struct {
+	answer time.Duration        // until it says anything
+	whole  time.Duration        // until it has handed over
+	silent shardlog.OwnerAnswer // what it counts as if it does not answer in time
+}
+
+func askOnce(ctx context.Context, conn *grpc.ClientConn, entry segment.ChainEntry, timeout time.Duration) (*clusterv1.HandOverShardResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return clusterv1.NewWriterServiceClient(conn).HandOverShard(ctx, &clusterv1.HandOverShardRequest{
 		Shard: uint32(entry.Shard), Epoch: uint64(entry.Epoch), Incarnation: entry.Owner[:],
 	})
+}
+
+// ownerAnswer is what an owner's answer, or its silence, means.
+func (m *Manager) ownerAnswer(entry segment.ChainEntry, r *clusterv1.HandOverShardResponse, err error, silent shardlog.OwnerAnswer) (shardlog.OwnerAnswer, stream.Slot) {
 	switch {
 	case err == nil && r.GetHandedOver():
 		return shardlog.OwnerHandedOver, stream.Slot(r.GetEndSlot())

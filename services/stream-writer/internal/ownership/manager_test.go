@@ -67,7 +67,7 @@ func serve(t *testing.T, service clusterv1.WriterServiceServer) *peer {
 func manager(dial Dialer, members ...discovery.Member) *Manager {
 	return New(Config{
 		Instance: "me", Shards: 4, Parallel: 2, PlannedParallel: 1,
-		AnswerTimeout: 500 * time.Millisecond, PlannedTimeout: time.Second, Interval: time.Second,
+		AnswerTimeout: 500 * time.Millisecond, NeededTimeout: time.Second, PlannedTimeout: time.Second, Interval: time.Second,
 	}, discovery.Fixed(discovery.RoleStreamWriter, members...), dial, zap.NewNop())
 }
 
@@ -108,6 +108,38 @@ func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.
 		m := manager(newPeer(t, tc.answer), tc.members...)
 		got, _ := m.AskHandOver(t.Context(), segment.ChainEntry{Owner: log}, tc.planned)
 		require.Equal(t, tc.want, got, name)
+	}
+}
+
+// TestAskHandOver_WaitsForAnOwnerThatIsLettingGo: it lives, so its log is not to be
+// sealed for being slow, registered or not.
+func TestAskHandOver_WaitsForAnOwnerThatIsLettingGo(t *testing.T) {
+	entry := segment.ChainEntry{Owner: stream.Incarnation{7}}
+	for name, tc := range map[string]struct {
+		answers int // until it has handed over
+		planned bool
+		want    shardlog.OwnerAnswer
+		end     stream.Slot
+	}{
+		"planned":           {5, true, shardlog.OwnerHandedOver, 9},
+		"needed":            {5, false, shardlog.OwnerHandedOver, 9},
+		"never, planned":    {1 << 30, true, shardlog.OwnerKeeps, 0},
+		"never, and needed": {1 << 30, false, shardlog.OwnerGone, 0},
+	} {
+		left := tc.answers
+		m := manager(newPeer(t, func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
+			if left--; left == 0 {
+				return &clusterv1.HandOverShardResponse{HandedOver: true, EndSlot: 9}, nil
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+			return &clusterv1.HandOverShardResponse{HandingOver: true}, nil
+		}))
+		got, end := m.AskHandOver(t.Context(), entry, tc.planned)
+		require.Equal(t, tc.want, got, name)
+		require.Equal(t, tc.end, end, name)
 	}
 }
 

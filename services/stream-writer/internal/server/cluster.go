@@ -21,12 +21,13 @@ import (
 // Cluster serves WriterService, what the other services ask of a stream-writer.
 type Cluster struct {
 	clusterv1.UnimplementedWriterServiceServer
-	writer  *writer.Writer
-	manager *ownership.Manager
-	entry   *registration.Registration
-	recent  *recent.Records
-	clock   Clock
-	shards  uint32
+	writer    *writer.Writer
+	questions *Questions
+	manager   *ownership.Manager
+	entry     *registration.Registration
+	recent    *recent.Records
+	clock     Clock
+	shards    uint32
 }
 
 // Clock tells the time by which streams are old.
@@ -35,8 +36,8 @@ type Clock interface {
 }
 
 // NewCluster makes the service.
-func NewCluster(w *writer.Writer, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock Clock, shards uint32) *Cluster {
-	return &Cluster{writer: w, manager: m, entry: e, recent: r, clock: clock, shards: shards}
+func NewCluster(w *writer.Writer, q *Questions, m *ownership.Manager, e *registration.Registration, r *recent.Records, clock Clock, shards uint32) *Cluster {
+	return &Cluster{writer: w, questions: q, manager: m, entry: e, recent: r, clock: clock, shards: shards}
 }
 
 // TakeShard makes this writer the owner, unless a living one keeps the shard.
@@ -68,13 +69,28 @@ func (c *Cluster) HandOverShard(ctx context.Context, r *clusterv1.HandOverShardR
 	if c.manager.Owns(shard, log) && c.manager.Keeps(shard) {
 		return &clusterv1.HandOverShardResponse{}, nil
 	}
-	end, err := c.writer.HandOver(ctx, shardlog.HandOver{
+	waiting, cancel := halfWay(ctx)
+	defer cancel()
+	end, err := c.writer.HandOver(waiting, shardlog.HandOver{
 		Shard: shard, Epoch: stream.Epoch(r.GetEpoch()), Incarnation: log,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return &clusterv1.HandOverShardResponse{HandingOver: true}, nil
+	case err != nil:
 		return nil, toStatus(unproved(err))
 	}
 	return &clusterv1.HandOverShardResponse{HandedOver: true, EndSlot: uint64(end)}, nil
+}
+
+// halfWay ends when half of the time that ctx leaves is over, so that an owner which
+// is slow can still say that it lives.
+func halfWay(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, limited := ctx.Deadline()
+	if !limited {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
 }
 
 // Describe says what this writer owns.
@@ -187,7 +203,7 @@ func (c *Cluster) Locate(ctx context.Context, r *clusterv1.LocateRequest) (*clus
 	if r.GetForRead() {
 		q.Purpose = shardlog.ForRead
 	}
-	v, err := c.writer.Inspect(ctx, q)
+	v, err := c.questions.ask(ctx, q)
 	if err != nil {
 		return nil, toStatus(unproved(err))
 	}

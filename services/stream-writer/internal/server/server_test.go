@@ -25,6 +25,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/discovery"
 	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/objstore/faulty"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/shardlog"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -59,7 +60,10 @@ type clients struct {
 	cluster   clusterv1.WriterServiceClient
 	admission *Admission
 	conn      *grpc.ClientConn
+	manager   *ownership.Manager
 }
+
+const maxQuestions = 20
 
 // start runs a writer that owns everything in store.
 func start(t testing.TB, store objstore.Store) clients { return startLimited(t, store, nil) }
@@ -89,9 +93,10 @@ func startLimited(t testing.TB, store objstore.Store, rates *limit.Rates) client
 
 	admission, err := NewAdmission(AdmissionConfig{Bytes: 64 << 20, Floor: 8 << 20, Queue: 2 * time.Second, Patience: time.Second}, prometheus.NewRegistry())
 	require.NoError(t, err)
+	questions := NewQuestions(w, maxQuestions, nil)
 	server := rpc.NewServer(rpc.ServerConfig{})
-	samsav1.RegisterStreamServiceServer(server, NewStreams(w, admission, rates))
-	clusterv1.RegisterWriterServiceServer(server, NewCluster(w, manager, registration.New(zap.NewNop()), records, machineClock{}, shards))
+	samsav1.RegisterStreamServiceServer(server, NewStreams(w, questions, admission, rates))
+	clusterv1.RegisterWriterServiceServer(server, NewCluster(w, questions, manager, registration.New(zap.NewNop()), records, machineClock{}, shards))
 	ln := bufconn.Listen(1 << 20)
 	loops.Go(func() { _ = server.Serve(ln) })
 	t.Cleanup(server.Stop)
@@ -99,7 +104,7 @@ func startLimited(t testing.TB, store objstore.Store, rates *limit.Rates) client
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	c := clients{samsav1.NewStreamServiceClient(conn), clusterv1.NewWriterServiceClient(conn), admission, conn}
+	c := clients{samsav1.NewStreamServiceClient(conn), clusterv1.NewWriterServiceClient(conn), admission, conn, manager}
 	for shard := range uint32(shards) {
 		_, err := c.cluster.TakeShard(context.Background(), &clusterv1.TakeShardRequest{Shard: shard})
 		require.NoError(t, err)
@@ -214,6 +219,53 @@ func TestLocate_CarriesRecentBlocks(t *testing.T) {
 	require.EqualValues(t, 1, r.GetStartSeqNum())
 	require.Len(t, r.GetBlocks(), 2)
 	require.NotEmpty(t, r.GetBlocks()[0].GetData())
+}
+
+// TestHandOverShard_SaysThatItLivesWhileTheStoreIsSlow: or whoever asks would take it
+// for dead, and seal its log.
+func TestHandOverShard_SaysThatItLivesWhileTheStoreIsSlow(t *testing.T) {
+	store := faulty.New(objstore.NewMem())
+	c := start(t, store)
+	taken, err := c.cluster.TakeShard(t.Context(), &clusterv1.TakeShardRequest{Shard: 3})
+	require.NoError(t, err)
+	c.manager.Leave()
+	released := make(chan struct{})
+	store.Add(faulty.Rule{Op: objstore.OpPut, Prefix: "log/", Times: -1, Fault: faulty.Until(released)})
+	ask := func() *clusterv1.HandOverShardResponse {
+		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+		defer cancel()
+		r, err := c.cluster.HandOverShard(ctx, &clusterv1.HandOverShardRequest{
+			Shard: 3, Epoch: taken.GetOwner().GetEpoch(), Incarnation: taken.GetOwner().GetIncarnation(),
+		})
+		require.NoError(t, err)
+		return r
+	}
+	require.True(t, ask().GetHandingOver())
+	close(released)
+	require.True(t, ask().GetHandedOver())
+}
+
+// TestCheckTail_IsRefusedWhenTooManyWaitForTheStore, whether or not those who asked
+// still wait.
+func TestCheckTail_IsRefusedWhenTooManyWaitForTheStore(t *testing.T) {
+	store := faulty.New(objstore.NewMem())
+	c := start(t, store)
+	_, err := c.Append(t.Context(), &samsav1.AppendRequest{Bucket: "bucket", Stream: "s", Records: body("x")})
+	require.NoError(t, err)
+	released := make(chan struct{})
+	store.Add(faulty.Rule{Op: objstore.OpHead, Times: -1, Fault: faulty.Until(released)})
+	check := func(patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := c.CheckTail(ctx, &samsav1.CheckTailRequest{Bucket: "bucket", Stream: "s"})
+		return err
+	}
+	for range maxQuestions {
+		require.Equal(t, codes.DeadlineExceeded, status.Code(check(20*time.Millisecond)))
+	}
+	require.Equal(t, codes.ResourceExhausted, status.Code(check(10*time.Second)))
+	close(released)
+	require.Eventually(t, func() bool { return check(10*time.Second) == nil }, 10*time.Second, 10*time.Millisecond)
 }
 
 func BenchmarkAppendSession(b *testing.B) {

@@ -17,13 +17,14 @@ import (
 type Streams struct {
 	samsav1.UnimplementedStreamServiceServer
 	writer    *writer.Writer
+	questions *Questions
 	admission *Admission
 	rates     *limit.Rates // of each stream; nil: no limit
 }
 
 // NewStreams makes the service.
-func NewStreams(w *writer.Writer, a *Admission, rates *limit.Rates) *Streams {
-	return &Streams{writer: w, admission: a, rates: rates}
+func NewStreams(w *writer.Writer, q *Questions, a *Admission, rates *limit.Rates) *Streams {
+	return &Streams{writer: w, questions: q, admission: a, rates: rates}
 }
 
 // CheckTail tells where a stream ends, proved to be current.
@@ -32,7 +33,7 @@ func (s *Streams) CheckTail(ctx context.Context, r *samsav1.CheckTailRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.writer.Inspect(ctx, shardlog.Inspect{Name: name, Prove: true})
+	v, err := s.questions.ask(ctx, shardlog.Inspect{Name: name, Prove: true})
 	if err != nil {
 		return nil, toStatus(unproved(err))
 	}

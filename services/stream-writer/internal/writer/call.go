@@ -72,10 +72,21 @@ func (w *Writer) Append(ctx context.Context, a *shardlog.Append, release func())
 	return call, err
 }
 
-// Inspect tells where a stream stands.
-func (w *Writer) Inspect(ctx context.Context, q shardlog.Inspect) (shardlog.View, error) {
+// Inspect tells where a stream stands. release is called once nothing waits with the
+// question any more: while the store does not answer it goes on waiting though nobody
+// wants to know.
+func (w *Writer) Inspect(ctx context.Context, q shardlog.Inspect, release func()) (shardlog.View, error) {
 	begun := time.Now()
-	r, err := w.do(ctx, func(tag *Call) shardlog.Event { q.Tag = tag; return q })
+	call, err := w.start(ctx, func(tag *Call) shardlog.Event {
+		tag.release = release
+		q.Tag = tag
+		return q
+	})
+	if err != nil {
+		release()
+		return shardlog.View{}, err
+	}
+	r, err := call.Wait(ctx)
 	if q.Prove && err == nil {
 		w.metrics.proof.Observe(time.Since(begun).Seconds())
 	}

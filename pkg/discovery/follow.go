@@ -36,9 +36,14 @@ func (f *follower) run(ctx context.Context) {
 			retry.sleep(ctx)
 			continue
 		}
-		retry.reset()
+		begun := time.Now()
 		if err := f.watch(ctx); err != nil {
 			f.noteLost(ctx, err)
+		}
+		if time.Since(begun) < f.options.Heartbeat {
+			retry.sleep(ctx) // a watch can be refused where a listing is answered
+		} else {
+			retry.reset()
 		}
 	}
 }

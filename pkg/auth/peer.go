@@ -28,21 +28,17 @@ type Peers struct {
 
 // check refuses a caller that is not one of the roles. A role is known by its
 // certificate alone: a caller in the same process, or with the shared secret, may
-// be any of them.
+// be any of them. It holds for API calls too, whoever's token they bring: the limits
+// and the time-outs of the router are not to be passed by.
 func (p Peers) check(ctx context.Context, m *method) error {
-	if inProcess(ctx) {
+	switch {
+	case inProcess(ctx):
 		return nil
-	}
-	if p.TrustDomain != "" {
-		if !p.hasRole(ctx, m.callers) {
-			return notPeer()
+	case p.TrustDomain != "":
+		if p.hasRole(ctx, m.callers) {
+			return nil
 		}
-		return nil
-	}
-	if m.operation != samsav1.Operation_OPERATION_UNSPECIFIED {
-		return nil // a token tells who calls
-	}
-	if p.Secret != "" && p.hasSecret(ctx) {
+	case p.Secret != "" && p.hasSecret(ctx):
 		return nil
 	}
 	return notPeer()

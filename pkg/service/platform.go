@@ -119,7 +119,7 @@ func (p *platform) tracer(lc fx.Lifecycle, log *zap.Logger) (trace.TracerProvide
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
 		if err := stop(ctx); err != nil {
-			log.Warn("the last spans were not sent", zap.String("otel_endpoint", p.config.Observability.OtelEndpoint), zap.Error(err))
+			log.Warn("the last spans were not sent", zap.String("otel_endpoint", config.RedactURLs(p.config.Observability.OtelEndpoint)), zap.Error(err))
 		}
 	}))
 	return provider, nil

@@ -249,7 +249,8 @@ func (s *Security) covered(server *grpc.Server) error {
 	return s.guard.Covers(server)
 }
 
-// dialCredentials are shown to the other services; nil: none.
+// dialCredentials are shown to the other services, which may be any at this point;
+// callCredentials look closer. nil: none.
 func (s *Security) dialCredentials() credentials.TransportCredentials {
 	if s.mutual == nil {
 		return nil
@@ -259,11 +260,18 @@ func (s *Security) dialCredentials() credentials.TransportCredentials {
 }
 
 // callCredentials go with every call to another service; nil: none.
-func (s *Security) callCredentials() credentials.PerRPCCredentials {
-	if s.auth.PeerSecret == "" || !s.auth.Enabled {
-		return nil
+func (s *Security) callCredentials() (credentials.PerRPCCredentials, error) {
+	peers := auth.Peers{}
+	if s.auth.Enabled {
+		peers.Secret = s.auth.PeerSecret
 	}
-	return auth.PeerCredentials(s.auth.PeerSecret)
+	if s.mutual != nil {
+		peers.TrustDomain = s.tls.TrustDomain
+	}
+	if peers == (auth.Peers{}) {
+		return nil, nil
+	}
+	return auth.NewPeerCredentials(peers)
 }
 
 // PublicTLS protects a listener that clients connect to, such as the router's for

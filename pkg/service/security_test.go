@@ -53,6 +53,31 @@ func TestAuth_RefusesWhatMakesNoSense(t *testing.T) {
 	require.Nil(t, new(Auth).root())
 }
 
+func TestSecurity_WarnsOfTheSecretsOfTheExample(t *testing.T) {
+	const root, peer = "trial-root-token-change-me-0123456789abcdef", "trial-peer-secret-change-me-0123456789abcdef"
+	for _, x := range []struct {
+		auth Auth
+		keys []any
+	}{
+		{Auth{Enabled: true, RootToken: root, PeerSecret: peer}, []any{"auth.root_token", "auth.peer_secret"}},
+		{Auth{Enabled: true, RootToken: testSecret, PeerSecret: peer}, []any{"auth.peer_secret"}},
+		{Auth{Enabled: true, RootToken: testSecret, PeerSecret: testSecret}, nil},
+		{Auth{PeerSecret: peer}, nil},
+	} {
+		core, lines := observer.New(zap.WarnLevel)
+		p := &platform{config: Default()}
+		p.config.Auth = x.auth
+		_, err := p.security(zap.New(core), nil)
+		require.NoError(t, err)
+		if x.keys == nil {
+			require.Zero(t, lines.Len())
+			continue
+		}
+		require.Equal(t, 1, lines.Len())
+		require.Equal(t, map[string]any{"keys": x.keys}, lines.All()[0].ContextMap())
+	}
+}
+
 func TestTLS_RefusesHalfOfAPair(t *testing.T) {
 	c := defaultTLS()
 	require.Empty(t, c.Validate())

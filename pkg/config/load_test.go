@@ -103,7 +103,7 @@ func TestLoad_PrototypeNamesStandBelowCanonicalOnes(t *testing.T) {
 func TestLoad_NamesUnknownKeysWithTheNearest(t *testing.T) {
 	s := newSetup(t, "[server]\nprot = 2\nother = 1\n[servre]\nport = 2\n[router]\nanything = 1\n[zebra]\nx = 1\n")
 	s.o.Environ = []string{
-		"SAMSA_SERVER_PROT=1", "SAMSA_ROUTER_X=1", "SAMSA_TOKEN=t", "SAMSA_CA_FILE=c", "SAMSA_TEST_S3=1",
+		"SAMSA_SERVER_PROT=1", "SAMSA_ROUTER_X=1", "SAMSA_TOKEN=t", "SAMSA_CA_FILE=c", "SAMSA_TEST_S3=1", "SAMSA_VERSITYGW=v",
 		"SAMSA_SERVER_PORT=tcp://10.0.0.1:80", "SAMSA_SERVER_SERVICE_HOST=10.0.0.1", "SAMSA_SERVER_PORT_80_TCP_ADDR=10.0.0.1",
 	}
 	s.o.Args = []string{"--server.adress=x"}

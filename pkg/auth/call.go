@@ -123,9 +123,13 @@ func (c *call) take(request any) error {
 			return err
 		}
 	}
-	if c.token.Prefix != "" {
-		c.addPrefix(request)
+	if c.token.Prefix == "" {
+		return nil
 	}
+	if err := c.checkNames(request); err != nil {
+		return err
+	}
+	c.addPrefix(request)
 	return nil
 }
 

@@ -28,8 +28,8 @@
 //
 // # Peers
 //
-// Calls of samsa.cluster.v1 come from services, which are known by their
-// certificates (package mtls), by a shared secret, or by being in the same process.
-// With certificates the rule's roles count, for samsa.v1 too: there it is the
-// router's.
+// Every call at a service comes from another service, which is known by its
+// certificate (package mtls), by a shared secret, or by being in the same process.
+// With certificates the rule's roles count: for samsa.v1 it is the router's. A call
+// of samsa.v1 brings a token besides.
 package auth

@@ -23,7 +23,10 @@ type entry struct {
 	look     chan struct{} // closed at the end of the look under way; nil: none
 	changes  uint64        // how many changes were announced
 	used     time.Time
+	// sessions are told of changes by way of the Verifier's maps: an entry that has
+	// any is in one of them.
 	sessions map[*session]struct{}
+	retired  bool // no map has it any more
 }
 
 // answer is the token or why there is none, or else the look to wait for, which
@@ -173,8 +176,12 @@ func (t *Token) Session(ctx context.Context) (_ context.Context, stop func()) {
 func (e *entry) join(s *session) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.token == nil { // revoked since the call was let in
+	switch {
+	case e.token == nil: // revoked since the call was let in
 		s.end(ErrInvalid)
+		return
+	case e.retired: // nobody would tell it of a revocation
+		s.end(ErrUnavailable)
 		return
 	}
 	if e.sessions == nil {
@@ -195,18 +202,25 @@ func (e *entry) isKnown() bool {
 	return e.token != nil
 }
 
-// isResting tells that nobody waits for a look.
-func (e *entry) isResting() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.look == nil
-}
-
-// isIdle tells that no session depends on it either.
+// isIdle tells that nobody waits for a look, and that no session depends on it.
 func (e *entry) isIdle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.look == nil && len(e.sessions) == 0
+}
+
+// retire is called before an entry is taken out of its map; false: it must stay.
+func (e *entry) retire() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.retired = e.look == nil && len(e.sessions) == 0
+	return e.retired
+}
+
+func (e *entry) isRetired() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.retired
 }
 
 func (e *entry) lastUse() time.Time {

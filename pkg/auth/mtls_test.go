@@ -14,8 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
@@ -165,6 +167,37 @@ func TestCertificates_AServerOfAnotherRoleIsNotCalled(t *testing.T) {
 	}
 }
 
+// A reader, as by its certificate, that registers as a stream-writer gets a connection,
+// as readers do, but none of a writer's calls.
+func TestPeerCredentials_SendACallToTheRoleThatAnswersIt(t *testing.T) {
+	ca := newCA(t)
+	client := source(t, ca, domain, "router").Client(domain, []string{"stream-reader", "stream-writer"})
+	for role, want := range map[string]codes.Code{"stream-writer": codes.OK, "stream-reader": codes.Unavailable} {
+		var arrived atomic.Int64
+		address := serveWriter(t, auth.Peers{TrustDomain: domain},
+			grpc.Creds(mtls.Credentials(source(t, ca, domain, role).Server())),
+			grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+				arrived.Add(1)
+				return ctx, nil
+			}))
+		dialer := rpc.NewDialer(rpc.DialerConfig{Credentials: mtls.Credentials(client), PerCall: perCall(t, auth.Peers{TrustDomain: domain})})
+		t.Cleanup(func() { _ = dialer.Close() })
+		conn, err := dialer.Conn(address)
+		require.NoError(t, err)
+		_, _, send := calls(t, conn)
+		require.Equal(t, want, send, role)
+		if want != codes.OK {
+			require.Zero(t, arrived.Load(), "the token was sent")
+		}
+	}
+}
+
+func perCall(t *testing.T, peers auth.Peers) credentials.PerRPCCredentials {
+	c, err := auth.NewPeerCredentials(peers)
+	require.NoError(t, err)
+	return c
+}
+
 // Each call makes a connection of its own while all certificates, and then the CA,
 // are replaced.
 func TestCertificates_AreReplacedUnderLoad(t *testing.T) {
@@ -240,20 +273,21 @@ func read(t *testing.T, path string) []byte {
 	return content
 }
 
+// A token alone, even the root token, does not make up for the secret.
 func TestPeerSecret_LetsPeersInAndNobodyElse(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	address := serveWriter(t, auth.Peers{Secret: secret})
 	for given, want := range map[string]codes.Code{secret: codes.OK, secret[1:]: codes.PermissionDenied, "": codes.PermissionDenied} {
 		c := rpc.DialerConfig{}
 		if given != "" {
-			c.PerCall = auth.PeerCredentials(given)
+			c.PerCall = perCall(t, auth.Peers{Secret: given})
 		}
 		dialer := rpc.NewDialer(c)
 		t.Cleanup(func() { _ = dialer.Close() })
 		conn, err := dialer.Conn(address)
 		require.NoError(t, err)
 		handOver, locate, send := calls(t, conn)
-		require.Equal(t, []codes.Code{want, want, codes.OK}, []codes.Code{handOver, locate, send}, "tokens count by themselves")
+		require.Equal(t, []codes.Code{want, want, want}, []codes.Code{handOver, locate, send}, "with %q", given)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth/mtls"
@@ -28,21 +30,17 @@ type Peers struct {
 
 // check refuses a caller that is not one of the roles. A role is known by its
 // certificate alone: a caller in the same process, or with the shared secret, may
-// be any of them.
+// be any of them. It holds for API calls too, whoever's token they bring: the limits
+// and the time-outs of the router are not to be passed by.
 func (p Peers) check(ctx context.Context, m *method) error {
-	if inProcess(ctx) {
+	switch {
+	case inProcess(ctx):
 		return nil
-	}
-	if p.TrustDomain != "" {
-		if !p.hasRole(ctx, m.callers) {
-			return notPeer()
+	case p.TrustDomain != "":
+		if p.hasRole(ctx, m.callers) {
+			return nil
 		}
-		return nil
-	}
-	if m.operation != samsav1.Operation_OPERATION_UNSPECIFIED {
-		return nil // a token tells who calls
-	}
-	if p.Secret != "" && p.hasSecret(ctx) {
+	case p.Secret != "" && p.hasSecret(ctx):
 		return nil
 	}
 	return notPeer()
@@ -77,14 +75,52 @@ func (p Peers) hasSecret(ctx context.Context) bool {
 	return subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
-// PeerCredentials sends the peers' shared secret with every call between services.
-type PeerCredentials string
+// PeerCredentials go with every call to another service. They send the shared secret,
+// and where there are certificates see to it that the other one is of the role that
+// answers the call: etcd is not believed in that, since whoever may register there
+// could have a writer's records and the clients' tokens sent to it.
+type PeerCredentials struct {
+	peers   Peers
+	methods table
+}
 
-// GetRequestMetadata implements credentials.PerRPCCredentials.
-func (c PeerCredentials) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{peerKey: string(c)}, nil
+// NewPeerCredentials fails if an RPC has no rule.
+func NewPeerCredentials(p Peers) (*PeerCredentials, error) {
+	methods, err := newTable(services(), rules())
+	return &PeerCredentials{peers: p, methods: methods}, err
+}
+
+// GetRequestMetadata implements credentials.PerRPCCredentials. gRPC calls it when the
+// connection stands, before it sends anything of the call.
+func (c *PeerCredentials) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	if c.peers.TrustDomain != "" {
+		if err := c.checkServer(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if c.peers.Secret == "" {
+		return nil, nil
+	}
+	return map[string]string{peerKey: c.peers.Secret}, nil
+}
+
+// checkServer fails as a connection does that can't be made.
+func (c *PeerCredentials) checkServer(ctx context.Context) error {
+	request, _ := credentials.RequestInfoFromContext(ctx)
+	secured, ok := request.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return nil // within the process: everything else is TLS
+	}
+	m := c.methods[request.Method]
+	switch {
+	case m == nil && isOpen(serviceOf(request.Method)):
+		return nil
+	case m != nil && mtls.ServerHasRole(secured.State, c.peers.TrustDomain, m.server):
+		return nil
+	}
+	return status.Errorf(codes.Unavailable, "the server's certificate is not of the role that answers %s", request.Method)
 }
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials: networks where
-// others may listen want certificates instead.
-func (PeerCredentials) RequireTransportSecurity() bool { return false }
+// others may listen want certificates instead of the secret.
+func (*PeerCredentials) RequireTransportSecurity() bool { return false }

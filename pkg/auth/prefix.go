@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -8,7 +9,50 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/catalog"
+	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/stream"
 )
+
+// checkNames refuses names that are wrong before or after the prefix is put before
+// them. A service would refuse them too, but may show only the beginning of what it
+// was given, from which stripText could not take the prefix.
+func (c *call) checkNames(request any) error {
+	switch r := request.(type) {
+	case *samsav1.ListStreamsRequest:
+		var wrong *settings.InvalidError
+		if err := (catalog.Page{Prefix: r.GetPrefix(), StartAfter: r.GetStartAfter()}).Check(); errors.As(err, &wrong) {
+			return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "%v", wrong).In(wrong.Field)
+		}
+		return nil
+	case *samsav1.IssueAccessTokenRequest:
+		name := r.GetInfo().GetScope().GetStreams().GetPrefix()
+		if name == "." || name == ".." {
+			return nil // no names, but names begin so
+		}
+		return c.token.checkPrefixed("info.scope.streams", name)
+	}
+	if c.method.stream == "" {
+		return nil
+	}
+	return c.token.checkPrefixed(c.method.stream, c.stream)
+}
+
+// checkPrefixed does not tell how long the whole is. That there is no name is for
+// the service to say.
+func (t *Token) checkPrefixed(field, name string) error {
+	err := stream.CheckStreamName(name)
+	switch {
+	case name == "":
+		return nil
+	case err == nil && len(t.Prefix)+len(name) > stream.MaxStreamNameBytes:
+		err = errors.New("the stream name is too long for this access token: give a shorter one")
+	case err == nil:
+		return nil
+	}
+	return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "%v", err).In(field)
+}
 
 // addPrefix puts the token's prefix before every stream name in a request.
 func (c *call) addPrefix(request any) {
@@ -83,9 +127,10 @@ func (c *call) stripError(err error) error {
 // after the bucket. A quoted name is also written with escapes.
 func (c *call) stripText(text string) string {
 	prefix := c.token.Prefix
-	escaped := strings.Trim(strconv.Quote(prefix), `"`)
+	escaped := strconv.Quote(prefix)
+	escaped = escaped[1 : len(escaped)-1]
 	var pairs []string
-	for _, p := range []string{prefix, escaped} {
+	for _, p := range []string{escaped, prefix} { // the longer one first
 		pairs = append(pairs, `"`+p, `"`)
 		if c.bucket != "" {
 			pairs = append(pairs, c.bucket+"/"+p, c.bucket+"/")

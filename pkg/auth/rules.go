@@ -35,6 +35,8 @@ type rule struct {
 	root bool
 	// callers are the roles whose certificates may call it.
 	callers []string
+	// server is the role that answers it, and must have the certificate of.
+	server string
 }
 
 // method is an RPC with its rule and the field numbers for reading wire format.
@@ -53,53 +55,56 @@ func rules() map[protoreflect.FullName]rule {
 	everyone := []string{discovery.RoleRouter, discovery.RoleAccount, discovery.RoleBucket,
 		discovery.RoleStreamReader, discovery.RoleStreamWriter, discovery.RoleCompactor}
 	buckets := func(op samsav1.Operation, changes bool) rule {
-		return rule{operation: op, bucket: "bucket", control: changes, callers: router}
+		return rule{operation: op, bucket: "bucket", control: changes, callers: router, server: discovery.RoleAccount}
 	}
 	streams := func(op samsav1.Operation, changes bool) rule {
-		return rule{operation: op, bucket: "bucket", stream: "stream", bucketInMetadata: true, control: changes, callers: router}
+		return rule{operation: op, bucket: "bucket", stream: "stream", bucketInMetadata: true, control: changes, callers: router, server: discovery.RoleBucket}
 	}
-	records := func(op samsav1.Operation) rule {
-		return rule{operation: op, bucket: "bucket", stream: "stream", callers: router}
+	records := func(op samsav1.Operation, server string) rule {
+		return rule{operation: op, bucket: "bucket", stream: "stream", callers: router, server: server}
 	}
-	appends, reads := records(samsav1.Operation_OPERATION_APPEND), records(samsav1.Operation_OPERATION_READ)
+	appends := records(samsav1.Operation_OPERATION_APPEND, discovery.RoleStreamWriter)
+	reads := records(samsav1.Operation_OPERATION_READ, discovery.RoleStreamReader)
 	appends.appends, reads.live = true, true
+	writers := func(callers ...string) rule { return rule{callers: callers, server: discovery.RoleStreamWriter} }
+	operators := func(changes bool) rule { return rule{root: true, control: changes, server: discovery.RoleRouter} }
 	return map[protoreflect.FullName]rule{
-		"samsa.v1.AccountService.ListBuckets":       {operation: samsav1.Operation_OPERATION_LIST_BUCKETS, callers: router},
+		"samsa.v1.AccountService.ListBuckets":       {operation: samsav1.Operation_OPERATION_LIST_BUCKETS, callers: router, server: discovery.RoleAccount},
 		"samsa.v1.AccountService.CreateBucket":      buckets(samsav1.Operation_OPERATION_CREATE_BUCKET, true),
 		"samsa.v1.AccountService.DeleteBucket":      buckets(samsav1.Operation_OPERATION_DELETE_BUCKET, true),
 		"samsa.v1.AccountService.ReconfigureBucket": buckets(samsav1.Operation_OPERATION_RECONFIGURE_BUCKET, true),
 		"samsa.v1.AccountService.GetBucketConfig":   buckets(samsav1.Operation_OPERATION_GET_BUCKET_CONFIG, false),
 		"samsa.v1.AccountService.IssueAccessToken": {
-			operation: samsav1.Operation_OPERATION_ISSUE_ACCESS_TOKEN, accessToken: "info.id", control: true, callers: router},
+			operation: samsav1.Operation_OPERATION_ISSUE_ACCESS_TOKEN, accessToken: "info.id", control: true, callers: router, server: discovery.RoleAccount},
 		"samsa.v1.AccountService.RevokeAccessToken": {
-			operation: samsav1.Operation_OPERATION_REVOKE_ACCESS_TOKEN, accessToken: "id", control: true, callers: router},
-		"samsa.v1.AccountService.ListAccessTokens": {operation: samsav1.Operation_OPERATION_LIST_ACCESS_TOKENS, callers: router},
+			operation: samsav1.Operation_OPERATION_REVOKE_ACCESS_TOKEN, accessToken: "id", control: true, callers: router, server: discovery.RoleAccount},
+		"samsa.v1.AccountService.ListAccessTokens": {operation: samsav1.Operation_OPERATION_LIST_ACCESS_TOKENS, callers: router, server: discovery.RoleAccount},
 
 		"samsa.v1.BucketService.ListStreams": {
-			operation: samsav1.Operation_OPERATION_LIST_STREAMS, bucket: "bucket", bucketInMetadata: true, callers: router},
+			operation: samsav1.Operation_OPERATION_LIST_STREAMS, bucket: "bucket", bucketInMetadata: true, callers: router, server: discovery.RoleBucket},
 		"samsa.v1.BucketService.CreateStream":      streams(samsav1.Operation_OPERATION_CREATE_STREAM, true),
 		"samsa.v1.BucketService.DeleteStream":      streams(samsav1.Operation_OPERATION_DELETE_STREAM, true),
 		"samsa.v1.BucketService.GetStreamConfig":   streams(samsav1.Operation_OPERATION_GET_STREAM_CONFIG, false),
 		"samsa.v1.BucketService.ReconfigureStream": streams(samsav1.Operation_OPERATION_RECONFIGURE_STREAM, true),
 
-		"samsa.v1.StreamService.CheckTail":     records(samsav1.Operation_OPERATION_CHECK_TAIL),
+		"samsa.v1.StreamService.CheckTail":     records(samsav1.Operation_OPERATION_CHECK_TAIL, discovery.RoleStreamWriter),
 		"samsa.v1.StreamService.Append":        appends,
 		"samsa.v1.StreamService.AppendSession": appends,
 		"samsa.v1.StreamService.Read":          reads,
 		"samsa.v1.StreamService.ReadSession":   reads,
 
-		"samsa.cluster.v1.WriterService.TakeShard":       {callers: everyone},
-		"samsa.cluster.v1.WriterService.HandOverShard":   {callers: []string{discovery.RoleStreamWriter}},
-		"samsa.cluster.v1.WriterService.Locate":          {callers: []string{discovery.RoleStreamReader, discovery.RoleCompactor}},
-		"samsa.cluster.v1.WriterService.ConfigureStream": {callers: []string{discovery.RoleBucket}},
-		"samsa.cluster.v1.WriterService.TombstoneStream": {callers: []string{discovery.RoleBucket, discovery.RoleCompactor}},
-		"samsa.cluster.v1.WriterService.TombstoneBucket": {callers: []string{discovery.RoleAccount, discovery.RoleCompactor}},
-		"samsa.cluster.v1.WriterService.Describe":        {callers: router},
-		"samsa.cluster.v1.WriterService.Drain":           {callers: router},
+		"samsa.cluster.v1.WriterService.TakeShard":       writers(everyone...),
+		"samsa.cluster.v1.WriterService.HandOverShard":   writers(discovery.RoleStreamWriter),
+		"samsa.cluster.v1.WriterService.Locate":          writers(discovery.RoleStreamReader, discovery.RoleCompactor),
+		"samsa.cluster.v1.WriterService.ConfigureStream": writers(discovery.RoleBucket),
+		"samsa.cluster.v1.WriterService.TombstoneStream": writers(discovery.RoleBucket, discovery.RoleCompactor),
+		"samsa.cluster.v1.WriterService.TombstoneBucket": writers(discovery.RoleAccount, discovery.RoleCompactor),
+		"samsa.cluster.v1.WriterService.Describe":        writers(discovery.RoleRouter),
+		"samsa.cluster.v1.WriterService.Drain":           writers(discovery.RoleRouter),
 
-		"samsa.cluster.v1.AdminService.ListWriters": {root: true},
-		"samsa.cluster.v1.AdminService.ListShards":  {root: true},
-		"samsa.cluster.v1.AdminService.DrainWriter": {root: true, control: true},
+		"samsa.cluster.v1.AdminService.ListWriters": operators(false),
+		"samsa.cluster.v1.AdminService.ListShards":  operators(false),
+		"samsa.cluster.v1.AdminService.DrainWriter": operators(true),
 	}
 }
 
@@ -159,6 +164,9 @@ func newMethod(d protoreflect.MethodDescriptor, r rule) (*method, error) {
 	}
 	if len(r.callers) == 0 && !r.root {
 		errs = append(errs, fmt.Errorf("the access rule for %s names no role that may call it", d.FullName()))
+	}
+	if r.server == "" {
+		errs = append(errs, fmt.Errorf("the access rule for %s names no role that answers it", d.FullName()))
 	}
 	return m, errors.Join(errs...)
 }

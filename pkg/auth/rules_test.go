@@ -54,7 +54,7 @@ func TestNewTable_RefusesWhatDoesNotFit(t *testing.T) {
 		}
 		return all
 	}
-	good := rule{operation: samsav1.Operation_OPERATION_READ, bucket: "bucket", stream: "stream", callers: []string{"router"}}
+	good := rule{operation: samsav1.Operation_OPERATION_READ, bucket: "bucket", stream: "stream", callers: []string{"router"}, server: "stream-reader"}
 	_, err = newTable(streams, with(good))
 	require.NoError(t, err)
 
@@ -67,7 +67,8 @@ func TestNewTable_RefusesWhatDoesNotFit(t *testing.T) {
 		"has a field bucket that its access rule does not name": func(r *rule) { r.bucket = "" },
 		"has no single field nothing":                           func(r *rule) { r.accessToken = "nothing" },
 		"is no string":                                          func(r *rule) { r.accessToken = "limit" },
-		"names no role":                                         func(r *rule) { r.callers = nil },
+		"names no role that may call it":                        func(r *rule) { r.callers = nil },
+		"names no role that answers it":                         func(r *rule) { r.server = "" },
 	} {
 		changed := good
 		change(&changed)

@@ -178,10 +178,10 @@ func (v *Verifier) entryOf(key catalog.AccessTokenKey) (*entry, error) {
 	if e := v.find(key); e != nil {
 		return e, nil
 	}
-	if len(v.unknown) >= v.config.MaxUnknown && !evict(v.unknown, (*entry).isResting) {
+	if len(v.unknown) >= v.config.MaxUnknown && !evict(v.unknown) {
 		return nil, ErrUnavailable // more looks wait than there may be
 	}
-	e = &entry{key: key}
+	e = &entry{key: key, used: time.Now()}
 	v.unknown[key.Hash] = e
 	return e, nil
 }
@@ -196,19 +196,19 @@ func (v *Verifier) find(key catalog.AccessTokenKey) *entry {
 // evictionTries is how many entries are looked at for one to drop.
 const evictionTries = 16
 
-// evict drops an entry, of some the one not used for longest.
-func evict(from map[[sha256.Size]byte]*entry, may func(*entry) bool) bool {
+// evict drops an entry that is idle, of some the one not used for longest.
+func evict(from map[[sha256.Size]byte]*entry) bool {
 	var oldest *entry
 	tries := 0
 	for _, e := range from {
-		if may(e) && (oldest == nil || e.lastUse().Before(oldest.lastUse())) {
+		if e.isIdle() && (oldest == nil || e.lastUse().Before(oldest.lastUse())) {
 			oldest = e
 		}
 		if tries++; tries >= evictionTries && oldest != nil {
 			break
 		}
 	}
-	if oldest == nil {
+	if oldest == nil || !oldest.retire() {
 		return false
 	}
 	delete(from, oldest.key.Hash)
@@ -253,10 +253,13 @@ func (v *Verifier) lookup(key catalog.AccessTokenKey) (*Token, error) {
 func (v *Verifier) sort(e *entry) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if e.isRetired() {
+		return
+	}
 	if !e.isKnown() {
 		if v.known[e.key.Hash] == e {
 			delete(v.known, e.key.Hash)
-			if len(v.unknown) < v.config.MaxUnknown {
+			if len(v.unknown) < v.config.MaxUnknown || !e.retire() {
 				v.unknown[e.key.Hash] = e
 			}
 		}
@@ -267,7 +270,7 @@ func (v *Verifier) sort(e *entry) {
 	}
 	if v.known[e.key.Hash] == nil {
 		if len(v.known) >= v.config.MaxKnown {
-			evict(v.known, (*entry).isIdle)
+			evict(v.known)
 		}
 		v.known[e.key.Hash] = e
 	}
@@ -325,12 +328,12 @@ func (v *Verifier) forget(now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for hash, e := range v.known {
-		if e.isIdle() && now.Sub(e.lastUse()) > max(idleFor, v.config.OutageTTL) {
+		if now.Sub(e.lastUse()) > max(idleFor, v.config.OutageTTL) && e.retire() {
 			delete(v.known, hash)
 		}
 	}
 	for hash, e := range v.unknown {
-		if e.isResting() && now.Sub(e.lastUse()) > refuseFor {
+		if now.Sub(e.lastUse()) > refuseFor && e.retire() {
 			delete(v.unknown, hash)
 		}
 	}

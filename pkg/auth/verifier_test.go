@@ -325,6 +325,31 @@ func TestSession_EndsWithItsToken(t *testing.T) {
 	}
 }
 
+// Between the check of a token and its session the token may be displaced by others.
+func TestSession_DoesNotOutliveARevocationThatItsTokenIsNotToldOf(t *testing.T) {
+	inWorld(t, func(w *world) {
+		displaced, err := w.Verify(w.t.Context(), w.secret)
+		require.NoError(t, err)
+		kept := secretOf("b", 2)
+		w.issue(kept, time.Time{})
+		w.ok(kept)
+		synctest.Wait()
+		ctx, stop := displaced.Session(w.t.Context())
+		defer stop()
+		require.ErrorIs(t, context.Cause(ctx), ErrUnavailable, "the next attempt looks it up")
+
+		w.secret = kept
+		ctx, stopKept := w.session()
+		defer stopKept()
+		w.issue(secretOf("c", 3), time.Time{})
+		w.ok(secretOf("c", 3))
+		w.revoke(kept)
+		w.announce("b")
+		synctest.Wait()
+		require.ErrorIs(t, context.Cause(ctx), ErrInvalid, "what a session depends on is not displaced")
+	}, func(c *VerifierConfig) { c.MaxKnown = 1 })
+}
+
 func TestSession_EndsAtTheTokensExpiry(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.issue(w.secret, time.Now().Add(time.Minute))

@@ -87,8 +87,8 @@ func (l *loader) parse(flags *pflag.FlagSet) error {
 	case err != nil:
 		l.report(Problem{Key: "flags", What: err.Error(), Remedy: "--help lists all"})
 	}
-	for _, arg := range flags.Args() {
-		l.report(Problem{Key: "flags", Value: arg, What: "is no flag", Remedy: "give --section.key=value"})
+	if n := flags.NArg(); n > 0 { // such as a secret after a space too many
+		l.report(Problem{Key: "flags", What: count(n, "word") + " too many", Remedy: "give --section.key=value"})
 	}
 	return nil
 }

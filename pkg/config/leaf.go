@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -78,7 +77,7 @@ func (l *leaf) show(value string) string {
 	if l.secret {
 		return redact(value)
 	}
-	return redactURLs(value)
+	return RedactURLs(value)
 }
 
 const redacted = "(secret)"
@@ -90,11 +89,16 @@ func redact(value string) string {
 	return redacted
 }
 
-var password = regexp.MustCompile(`(://[^:/@\s,]*):[^/@\s,]*@`)
-
-// redactURLs hides the passwords of the URLs in a value.
-func redactURLs(value string) string {
-	return password.ReplaceAllString(value, "$1:"+redacted+"@")
+// RedactURLs hides what stands before the hosts of the URLs in a text: names,
+// passwords and tokens. It rather hides too much of what is no proper URL.
+func RedactURLs(text string) string {
+	parts := strings.Split(text, "://")
+	for i, part := range parts[1:] {
+		if at := strings.LastIndexByte(part, '@'); at >= 0 {
+			parts[i+1] = redacted + part[at:]
+		}
+	}
+	return strings.Join(parts, "://")
 }
 
 // assign puts a raw value, from TOML or as text, into all of the leaf's fields.

@@ -153,7 +153,8 @@ func (l *loader) unknownVariables(n names) {
 		if !strings.HasPrefix(name, envPrefix) || n.canonical[name] != "" || l.tolerated(name, value) {
 			continue
 		}
-		l.report(Problem{Key: name, Value: value, Origin: "env", What: "no such key", Remedy: suggest(name, known, "unset it")})
+		// The value is not shown: with one letter wrong in the name a secret would be.
+		l.report(Problem{Key: name, Origin: "env", What: "no such key", Remedy: suggest(name, known, "unset it")})
 	}
 }
 
@@ -174,7 +175,8 @@ func suggest(name string, known []string, otherwise string) string {
 	return otherwise
 }
 
-// unknown reports keys, mostly of the file, that nobody has.
+// unknown reports keys, mostly of the file, that nobody has. Their values may be
+// secrets, too.
 func (l *loader) unknown() {
 	var known []string
 	for _, leaf := range l.leaves {
@@ -184,10 +186,7 @@ func (l *loader) unknown() {
 		if slices.Contains(known, key) || l.foreign(key) || l.emptyTable(key, known) {
 			continue
 		}
-		l.report(Problem{
-			Key: key, Value: redactURLs(fmt.Sprint(l.merged.Get(key))), Origin: l.origins[key],
-			What: l.whatIsUnknown(key), Remedy: suggest(key, known, "remove it"),
-		})
+		l.report(Problem{Key: key, Origin: l.origins[key], What: l.whatIsUnknown(key), Remedy: suggest(key, known, "remove it")})
 	}
 }
 
@@ -240,7 +239,7 @@ func (l *loader) validate() {
 }
 
 func (l *loader) complete(p Problem) Problem {
-	p.Origin = cmp.Or(p.Origin, l.origins[p.Key])
+	p.Origin, p.What = cmp.Or(p.Origin, l.origins[p.Key]), RedactURLs(p.What)
 	for _, leaf := range l.leaves {
 		if leaf.key == p.Key {
 			p.Value = leaf.show(cmp.Or(p.Value, leaf.value()))

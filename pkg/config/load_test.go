@@ -103,7 +103,7 @@ func TestLoad_PrototypeNamesStandBelowCanonicalOnes(t *testing.T) {
 func TestLoad_NamesUnknownKeysWithTheNearest(t *testing.T) {
 	s := newSetup(t, "[server]\nprot = 2\nother = 1\n[servre]\nport = 2\n[router]\nanything = 1\n[zebra]\nx = 1\n")
 	s.o.Environ = []string{
-		"SAMSA_SERVER_PROT=1", "SAMSA_ROUTER_X=1", "SAMSA_TOKEN=t", "SAMSA_TEST_S3=1",
+		"SAMSA_SERVER_PROT=1", "SAMSA_ROUTER_X=1", "SAMSA_TOKEN=t", "SAMSA_CA_FILE=c", "SAMSA_TEST_S3=1", "SAMSA_VERSITYGW=v",
 		"SAMSA_SERVER_PORT=tcp://10.0.0.1:80", "SAMSA_SERVER_SERVICE_HOST=10.0.0.1", "SAMSA_SERVER_PORT_80_TCP_ADDR=10.0.0.1",
 	}
 	s.o.Args = []string{"--server.adress=x"}
@@ -112,10 +112,10 @@ func TestLoad_NamesUnknownKeysWithTheNearest(t *testing.T) {
 	require.ErrorAs(t, err, &problems)
 	text := err.Error()
 	require.Len(t, problems, 5, text)
-	require.Contains(t, text, "server.prot = \"2\" ("+s.o.File+":2): no such key; did you mean server.port?")
-	require.Contains(t, text, "servre.port = \"2\" ("+s.o.File+":5): no such section as [servre]; did you mean server.port?")
+	require.Contains(t, text, "server.prot ("+s.o.File+":2): no such key; did you mean server.port?")
+	require.Contains(t, text, "servre.port ("+s.o.File+":5): no such section as [servre]; did you mean server.port?")
 	require.Contains(t, text, "zebra.x")
-	require.Contains(t, text, "SAMSA_SERVER_PROT = \"1\" (env): no such key; did you mean SAMSA_SERVER_PORT?")
+	require.Contains(t, text, "SAMSA_SERVER_PROT (env): no such key; did you mean SAMSA_SERVER_PORT?")
 	require.Contains(t, text, "--server.adress: no such flag; did you mean server.address?")
 	require.Equal(t, 1, s.server.Port)
 }
@@ -172,7 +172,36 @@ func TestLoad_HidesSecrets(t *testing.T) {
 	for _, v := range l.Changed() {
 		all.WriteString(v.Key + "=" + v.Value + "\n")
 	}
-	require.Equal(t, "server.etcd_endpoints=http://me:(secret)@etcd:2379\nserver.tls.key=(secret)\n", all.String())
+	require.Equal(t, "server.etcd_endpoints=http://(secret)@etcd:2379\nserver.tls.key=(secret)\n", all.String())
+}
+
+// A secret is not shown either where its name has a letter wrong, or none.
+func TestLoad_HidesWhatMayBeASecret(t *testing.T) {
+	s := newSetup(t, "[server]\nkye = \"hunter2\"\n[server.tls]\nkeys = [\"hunter2\"]\n[sever]\npassword = {is = \"hunter2\"}\n")
+	s.o.Environ = []string{"SAMSA_SERVER_TLS_KYE=hunter2", "SAMSA_TLS_KEY=hunter2"}
+	s.o.Args = []string{"--server.tls.key=", "hunter2", "server.tls.key=hunter2"}
+	_, err := Load(s.o)
+	require.ErrorContains(t, err, "SAMSA_SERVER_TLS_KYE (env): no such key; did you mean SAMSA_SERVER_TLS_KEY?")
+	require.ErrorContains(t, err, "flags: 2 words too many")
+	require.NotContains(t, err.Error(), "hunter2")
+	s.o.Args = []string{"--server.tls.kye=hunter2"}
+	_, err = Load(s.o)
+	require.ErrorContains(t, err, "--server.tls.kye: no such flag")
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+func TestRedactURLs_HidesAllBeforeTheHost(t *testing.T) {
+	for text, want := range map[string]string{
+		"nats://hunter2@h:1":               "nats://(secret)@h:1",
+		"nats://a:hunter2@h,nats://i:2":    "nats://(secret)@h,nats://i:2",
+		"nats://h,nats://hunter2@i":        "nats://h,nats://(secret)@i",
+		"postgres://u:hunt/er@2@h/d?x=y":   "postgres://(secret)@h/d?x=y",
+		`is no "http://hunter2@h", give 1`: `is no "http://(secret)@h", give 1`,
+		"http://h:1/path":                  "http://h:1/path",
+		"someone@example.com":              "someone@example.com",
+	} {
+		require.Equal(t, want, RedactURLs(text))
+	}
 }
 
 func TestLoad_TakesFlagsThatOthersParsed(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 // value came from, what is wrong with it and what to do.
 type Problem struct {
 	Key    string
-	Value  string // as given; empty if it says nothing or is a secret
+	Value  string // as given; empty if it says nothing, or is or may be a secret
 	Origin string // such as "env SERVER_PORT"; filled in by Load
 	What   string // what is wrong
 	Remedy string // what to do about it

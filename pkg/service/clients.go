@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/samsa-io/samsa/pkg/auth/mtls"
+	"github.com/samsa-io/samsa/pkg/config"
 	"github.com/samsa-io/samsa/pkg/notify"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/rpc"
@@ -39,7 +40,7 @@ func (p *platform) etcd(lc fx.Lifecycle, log *zap.Logger) (*clientv3.Client, err
 		Logger:               log.Named("etcd"),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("server.etcd_endpoints = %q: %w", p.config.Server.EtcdEndpoints, err)
+		return nil, fmt.Errorf("server.etcd_endpoints = %q: %w", redacted(s.EtcdEndpoints), err)
 	}
 	lc.Append(fx.StopHook(func() error {
 		if err := client.Close(); !errors.Is(err, context.Canceled) {
@@ -63,7 +64,7 @@ func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logg
 	if secured != nil {
 		secure = nats.Secure(secured)
 	}
-	conn, err := nats.Connect(strings.Join(p.config.NATS.URLs, ","),
+	conn, err := nats.Connect(strings.Join(n.URLs, ","),
 		nats.Name(p.config.Observability.ServiceName+" "+p.config.Server.Instance()),
 		secure,
 		nats.RetryOnFailedConnect(true),
@@ -84,14 +85,23 @@ func (p *platform) nats(lc fx.Lifecycle, health *telemetry.Health, log *zap.Logg
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", zap.Error(err)) }),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("nats.urls = %q: %w", p.config.NATS.URLs, err)
+		return nil, fmt.Errorf("nats.urls = %q: %w", redacted(n.URLs), err)
 	}
 	if !conn.IsConnected() {
-		log.Warn("NATS does not answer; trying again", zap.Strings("urls", p.config.NATS.URLs))
+		log.Warn("NATS does not answer; trying again", zap.Strings("urls", redacted(n.URLs)))
 	}
 	health.Watch("nats", func() error { return natsState(conn) })
 	lc.Append(fx.StopHook(conn.Close))
 	return conn, nil
+}
+
+// redacted are addresses as they may be logged.
+func redacted(urls []string) []string {
+	shown := make([]string, 0, len(urls))
+	for _, u := range urls {
+		shown = append(shown, config.RedactURLs(u))
+	}
+	return shown
 }
 
 // outside is the TLS configuration for a server beside the cluster; nil: as its

@@ -119,7 +119,7 @@ func (p *platform) tracer(lc fx.Lifecycle, log *zap.Logger) (trace.TracerProvide
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
 		if err := stop(ctx); err != nil {
-			log.Warn("the last spans were not sent", zap.String("otel_endpoint", p.config.Observability.OtelEndpoint), zap.Error(err))
+			log.Warn("the last spans were not sent", zap.String("otel_endpoint", config.RedactURLs(p.config.Observability.OtelEndpoint)), zap.Error(err))
 		}
 	}))
 	return provider, nil
@@ -154,13 +154,17 @@ func (p *platform) announce(log *zap.Logger, _ *telemetry.Admin, health *telemet
 	log.Info("starting", fields...)
 }
 
-func newDialer(lc fx.Lifecycle, inproc *rpc.Inproc, registry *discovery.Registry, security *Security, m *rpc.Metrics, tracer trace.TracerProvider) *rpc.Dialer {
+func newDialer(lc fx.Lifecycle, inproc *rpc.Inproc, registry *discovery.Registry, security *Security, m *rpc.Metrics, tracer trace.TracerProvider) (*rpc.Dialer, error) {
+	perCall, err := security.callCredentials()
+	if err != nil {
+		return nil, err
+	}
 	dialer := rpc.NewDialer(rpc.DialerConfig{
 		Inproc: inproc, Resolvers: []resolver.Builder{registry.Resolver()}, Metrics: m, Tracer: tracer,
-		Credentials: security.dialCredentials(), PerCall: security.callCredentials(),
+		Credentials: security.dialCredentials(), PerCall: perCall,
 	})
 	lc.Append(fx.StopHook(dialer.Close))
-	return dialer
+	return dialer, nil
 }
 
 func newShardRouter(lc fx.Lifecycle, registry *discovery.Registry, dialer *rpc.Dialer, cluster objstore.Cluster, reg prometheus.Registerer, log *zap.Logger) *shardroute.Router {

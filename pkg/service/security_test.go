@@ -7,12 +7,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/fx/fxtest"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
 
 	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/config"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/telemetry"
 )
 
 const testSecret = "0123456789abcdef0123456789abcdef"
@@ -49,6 +53,31 @@ func TestAuth_RefusesWhatMakesNoSense(t *testing.T) {
 	require.Nil(t, new(Auth).root())
 }
 
+func TestSecurity_WarnsOfTheSecretsOfTheExample(t *testing.T) {
+	const root, peer = "trial-root-token-change-me-0123456789abcdef", "trial-peer-secret-change-me-0123456789abcdef"
+	for _, x := range []struct {
+		auth Auth
+		keys []any
+	}{
+		{Auth{Enabled: true, RootToken: root, PeerSecret: peer}, []any{"auth.root_token", "auth.peer_secret"}},
+		{Auth{Enabled: true, RootToken: testSecret, PeerSecret: peer}, []any{"auth.peer_secret"}},
+		{Auth{Enabled: true, RootToken: testSecret, PeerSecret: testSecret}, nil},
+		{Auth{PeerSecret: peer}, nil},
+	} {
+		core, lines := observer.New(zap.WarnLevel)
+		p := &platform{config: Default()}
+		p.config.Auth = x.auth
+		_, err := p.security(zap.New(core), nil)
+		require.NoError(t, err)
+		if x.keys == nil {
+			require.Zero(t, lines.Len())
+			continue
+		}
+		require.Equal(t, 1, lines.Len())
+		require.Equal(t, map[string]any{"keys": x.keys}, lines.All()[0].ContextMap())
+	}
+}
+
 func TestTLS_RefusesHalfOfAPair(t *testing.T) {
 	c := defaultTLS()
 	require.Empty(t, c.Validate())
@@ -65,14 +94,40 @@ func TestSecrets_AreNotShown(t *testing.T) {
 	loaded, err := config.Load(config.Options{Sections: c.Sections(), DefaultFiles: []string{}, Environ: []string{
 		"SAMSA_AUTH_ROOT_TOKEN=" + testSecret, "SAMSA_AUTH_PEER_SECRET=" + testSecret, "SAMSA_DATABASE_PASSWORD=" + testSecret,
 		"SAMSA_STORAGE_S3_SECRET_ACCESS_KEY=" + testSecret, "SAMSA_DATABASE_URL=postgres://u:" + testSecret + "@h/d",
-		"SAMSA_NATS_URLS=nats://u:" + testSecret + "@h:1",
+		"SAMSA_NATS_URLS=nats://u:" + testSecret + "@h:1,nats://" + testSecret + "@i:1",
+		"SAMSA_SERVER_ETCD_ENDPOINTS=http://" + testSecret + "@h:1",
 	}})
 	require.NoError(t, err)
-	require.Len(t, loaded.Changed(), 6)
+	require.Len(t, loaded.Changed(), 7)
 	for _, v := range loaded.Values() {
 		require.NotContains(t, v.Value, testSecret[:8], v.Key)
 	}
 	require.NotContains(t, loaded.Usage(), testSecret[:8])
+
+	// Nor where a name is wrong, such as those of compose.yaml's own variables.
+	for variable, meant := range map[string]string{
+		"SAMSA_AUTH_ROT_TOKEN=" + testSecret: "SAMSA_AUTH_ROOT_TOKEN", "SAMSA_ROOT_TOKEN=" + testSecret: "SAMSA_AUTH_ROOT_TOKEN",
+		"SAMSA_PEER_SECRET=" + testSecret: "SAMSA_AUTH_PEER_SECRET", "SAMSA_NATS_URL=nats://" + testSecret + "@h": "SAMSA_NATS_URLS",
+		"SAMSA_DATABASE_URL=postgres://h:port/d?password=" + testSecret: "postgres://user:password@host:port/name",
+	} {
+		c := Default()
+		_, err := config.Load(config.Options{Sections: c.Sections(), DefaultFiles: []string{}, Environ: []string{variable}})
+		require.ErrorContains(t, err, meant)
+		require.NotContains(t, err.Error(), testSecret[:8])
+	}
+}
+
+func TestNATS_AddressesAreLoggedWithoutTheirSecrets(t *testing.T) {
+	core, lines := observer.New(zap.DebugLevel)
+	p := &platform{config: Default()}
+	p.config.NATS.URLs = []string{"nats://" + testSecret + "@127.0.0.1:1"}
+	lc := fxtest.NewLifecycle(t)
+	_, err := p.nats(lc, telemetry.NewHealth(), zap.New(core))
+	require.NoError(t, err)
+	defer lc.RequireStart().RequireStop()
+	line := lines.FilterMessage("NATS does not answer; trying again").All()
+	require.Len(t, line, 1)
+	require.Equal(t, map[string]any{"urls": []any{"nats://(secret)@127.0.0.1:1"}}, line[0].ContextMap())
 }
 
 func TestSecurity_RefusesToServeWherePeersCannotBeKnown(t *testing.T) {

@@ -6,8 +6,9 @@
 // A certificate of the cluster's CA says which role its holder has, by a URI
 // spiffe://<trust domain>/samsa/<role> or a DNS name <role>.<trust domain> among its
 // subject alternative names. Addresses do not count: they come from etcd and change
-// with every pod. A certificate of another role, domain or CA is refused, by clients
-// and by servers.
+// with every pod. A certificate of another domain or CA, or of none of the roles that
+// may be there at all, is refused by clients and by servers. Which of these roles a
+// call is for, and which may make it, package auth checks call by call, on both sides.
 //
 // # Reloading
 //

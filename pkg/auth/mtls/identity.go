@@ -27,6 +27,12 @@ func HasRole(state tls.ConnectionState, domain string, roles []string) bool {
 	})
 }
 
+// ServerHasRole is HasRole for clients. The connection must have been made with
+// Source.Client, which verifies the certificate itself.
+func ServerHasRole(state tls.ConnectionState, domain, role string) bool {
+	return len(state.PeerCertificates) > 0 && slices.Contains(Roles(state.PeerCertificates[0], domain), role)
+}
+
 // Roles are those that a certificate gives its holder.
 func Roles(c *x509.Certificate, domain string) []string {
 	var roles []string

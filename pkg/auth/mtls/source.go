@@ -159,7 +159,8 @@ func (s *Source) Server() *tls.Config {
 	return c
 }
 
-// Client is the configuration for calling servers that have one of the roles.
+// Client is the configuration for calling servers that have one of the roles. Which
+// of them it is, ServerHasRole tells.
 func (s *Source) Client(domain string, roles []string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, GetClientCertificate: s.clientCertificate,

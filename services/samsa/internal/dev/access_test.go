@@ -27,6 +27,7 @@ import (
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/pkg/stream"
 )
 
 func TestAccess(t *testing.T) {
@@ -369,11 +370,17 @@ func textOf(err error) string {
 }
 
 func automaticPrefix(t *testing.T, s *site) {
+	for _, hidden := range []string{`tenant "7"/`, `tenant"`, strings.Repeat("tenant", 33) + "7/"} {
+		prefixed(t, s, hidden)
+	}
+}
+
+// prefixed: what one holder of a token with auto_prefix_streams does and sees.
+func prefixed(t *testing.T, s *site, hidden string) {
 	bucket := s.unique("auto")
 	all := as(t.Context(), root)
 	_, err := s.account().CreateBucket(all, &samsav1.CreateBucketRequest{Bucket: bucket})
 	require.NoError(t, err)
-	const hidden = `tenant "7"/`
 	ctx := as(t.Context(), s.issue(t, catalog.AccessToken{AutoPrefix: true,
 		Scope: scope(exact(bucket), prefix(hidden), prefix(bucket), operations())}))
 
@@ -427,12 +434,31 @@ func automaticPrefix(t *testing.T, s *site) {
 	_, err = session.Recv()
 	require.ErrorIs(t, err, io.EOF)
 
-	// No error tells the prefix.
+	session, err = s.streams().AppendSession(ctx)
+	require.NoError(t, err)
+	for _, name := range []string{"b", "another"} {
+		require.NoError(t, session.Send(&samsav1.AppendSessionRequest{Bucket: bucket, Stream: name, Records: records("x")}))
+	}
+	_, err = session.Recv()
+	require.NoError(t, err)
+	_, another := session.Recv()
+
+	// No error tells the prefix, nor how long it is.
+	long := strings.Repeat("x", stream.MaxStreamNameBytes-len(hidden)+1)
 	for _, err := range []error{
 		third(s.buckets().GetStreamConfig(ctx, &samsav1.GetStreamConfigRequest{Bucket: bucket, Stream: "missing"})),
 		third(s.buckets().CreateStream(ctx, &samsav1.CreateStreamRequest{Bucket: bucket, Stream: "a"})),
 		third(s.buckets().DeleteStream(ctx, &samsav1.DeleteStreamRequest{Bucket: bucket, Stream: "missing"})),
-		third(s.buckets().CreateStream(ctx, &samsav1.CreateStreamRequest{Bucket: bucket, Stream: strings.Repeat("x", 511)})),
+		third(s.buckets().CreateStream(ctx, &samsav1.CreateStreamRequest{Bucket: bucket, Stream: long})),
+		third(s.buckets().CreateStream(ctx, &samsav1.CreateStreamRequest{Bucket: bucket, Stream: "x\x00"})),
+		third(s.buckets().ListStreams(ctx, &samsav1.ListStreamsRequest{Bucket: bucket, Prefix: "x\x00"})),
+		third(s.buckets().ListStreams(ctx, &samsav1.ListStreamsRequest{Bucket: bucket, StartAfter: "x\x00"})),
+		third(s.streams().Append(ctx, &samsav1.AppendRequest{Bucket: bucket, Stream: long, Records: records("x")})),
+		third(s.streams().CheckTail(ctx, &samsav1.CheckTailRequest{Bucket: bucket, Stream: long})),
+		third(s.streams().Read(ctx, &samsav1.ReadRequest{Bucket: bucket, Stream: long})),
+		third(s.account().IssueAccessToken(ctx, &samsav1.IssueAccessTokenRequest{Info: &samsav1.AccessTokenInfo{
+			Id: bucket + "-long", AutoPrefixStreams: true, Scope: scope(nil, prefix(long), nil, nil)}})),
+		another,
 		third(s.streams().Append(ctx, &samsav1.AppendRequest{Bucket: bucket, Stream: "missing", Records: records("x")})),
 		third(s.streams().CheckTail(ctx, &samsav1.CheckTailRequest{Bucket: bucket, Stream: "missing"})),
 		third(s.streams().Read(ctx, &samsav1.ReadRequest{Bucket: bucket, Stream: "missing"})),
@@ -440,6 +466,8 @@ func automaticPrefix(t *testing.T, s *site) {
 	} {
 		require.Error(t, err)
 		require.NotContains(t, textOf(err), "tenant")
+		require.NotContains(t, textOf(err), fmt.Sprint(stream.MaxStreamNameBytes+1))
+		require.NotContains(t, textOf(err), `""`)
 	}
 
 	// Nor does a token that it issues.

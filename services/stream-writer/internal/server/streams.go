@@ -217,7 +217,8 @@ func (in *intake) setName(r *samsav1.AppendSessionRequest) error {
 		return invalid("bucket", fmt.Errorf("bucket %.80q: the session appends to %q", b, in.name.Bucket))
 	}
 	if n := r.GetStream(); n != "" && n != in.name.Stream {
-		return invalid("stream", fmt.Errorf("stream %.80q: the session appends to %q", n, in.name.Stream))
+		// n is not shown: part of a name could not be told from the caller's prefix.
+		return invalid("stream", fmt.Errorf("another stream than before: the session appends to %q", in.name.Stream))
 	}
 	return nil
 }

@@ -350,7 +350,7 @@ func (f *follower) publish(ctx context.Context, block *segment.Block, pos stream
 	if ref.Next() <= pos {
 		return pos
 	}
-	frames := frame.Encode(block, pos)
+	frames := frame.Encode(block, pos, f.hub.config.FrameBytes)
 	mark(ctx, frames)
 	last := frames[len(frames)-1]
 	f.mu.Lock()

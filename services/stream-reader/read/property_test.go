@@ -56,6 +56,7 @@ func runStorm(t *testing.T, seed uint64) {
 	c.live.RepairBytes = 1 + rng.Int64N(500)
 	c.live.Concurrency = 1 + rng.IntN(3)
 	c.read.FrameBytes, c.read.Stall = 1+rng.IntN(500), 200*time.Millisecond
+	c.live.FrameBytes = c.read.FrameBytes
 	cluster := fake.New()
 	cluster.IndexBytes = 300 + rng.Int64N(3000)
 	cluster.InlineBytes = []int{0, 60, 1 << 20}[rng.IntN(3)]

@@ -349,6 +349,37 @@ func TestSession_HasNoBytesSentThatAreInMemory(t *testing.T) {
 	require.GreaterOrEqual(t, carried(), slots*slotBytes, "what nobody has read comes along again")
 }
 
+// What a stalled session costs is a few responses, whether it follows or catches up.
+func TestSession_CutsLiveResponsesAsStoredOnes(t *testing.T) {
+	config := defaultRig()
+	cluster := fake.New()
+	r := newRig(t, cluster, config)
+	defer r.close()
+	s := cluster.Create(fake.Name(0))
+	const batches, perBatch = 3, 20
+	request := all(s.Name)
+	request.Limits.Count = batches * perBatch
+	most, caughtUp := 0, make(chan struct{})
+	one := r.session(request, func(o read.Output) error {
+		if o.Tail != nil {
+			close(caughtUp)
+		}
+		if o.Frame != nil {
+			most = max(most, o.Frame.Size())
+		}
+		return nil
+	})
+	<-caughtUp
+	for range batches {
+		r.cluster.Append(s, false, records(int(cluster.Len(s)), perBatch, 1, 50_000))
+	}
+	<-one.done
+	require.NoError(t, one.err)
+	require.Len(t, one.records, batches*perBatch)
+	check(t, s, one.records)
+	require.LessOrEqual(t, most, config.read.FrameBytes)
+}
+
 // noise is a body that does not compress.
 func noise(size, seed int) []byte {
 	random := rand.New(rand.NewPCG(uint64(seed), 0))

@@ -69,7 +69,7 @@ type View struct {
 	Wait   <-chan struct{} // closed when there may be more; set if the others are not
 	Caught bool            // the position is the tail
 	Tail   Tail
-	Err    error // *GoneError, or ErrClosed
+	Err    error // *GoneError, *RefusedError, or ErrClosed
 }
 
 // View looks from a position on.
@@ -221,9 +221,14 @@ func (f *follower) repair(why reason) error {
 		pos := f.position()
 		located, err := f.locate(pos)
 		var gone *GoneError
+		var refused *RefusedError
 		switch {
 		case errors.As(err, &gone):
 			f.fail(gone)
+			return nil
+		case errors.As(err, &refused):
+			f.hub.log.Warn("a stream's owner found the store damaged", zap.Stringer("stream_id", f.id), zap.Error(err))
+			f.fail(refused)
 			return nil
 		case err != nil:
 			return err
@@ -255,11 +260,17 @@ func (f *follower) advance(pos stream.SeqNum, located Located) error {
 		return nil
 	}
 	err := f.deliver(f.ctx, located.Blocks)
-	if logindex.Missing(err) {
-		f.jump(located.Tail) // moved into chunks, which the owner does not know of
+	var damage *logindex.DamageError
+	switch {
+	case logindex.Missing(err): // moved into chunks, which the owner does not know of
+		f.jump(located.Tail)
 		return nil
-	}
-	if err != nil {
+	case errors.As(err, &damage): // sessions that lack the block fail with where it is
+		f.hub.log.Warn("what a stream's sessions wait for is damaged", zap.Stringer("stream_id", f.id),
+			zap.String("key", damage.Key), zap.Uint64("offset", damage.Offset), zap.Error(err))
+		f.jump(located.Tail)
+		return nil
+	case err != nil:
 		return err
 	}
 	if f.position() == pos {

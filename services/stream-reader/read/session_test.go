@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/samsa-io/samsa/pkg/logindex"
+
 	"github.com/samsa-io/samsa/services/stream-reader/frame"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
 	"github.com/samsa-io/samsa/services/stream-reader/live"
@@ -208,6 +210,67 @@ func TestSession_MoreThanAllowedAreRefused(t *testing.T) {
 		require.ErrorAs(t, third.err, &overload)
 		a.end()
 		b.end()
+	})
+}
+
+// The owner dies before it announced a block, which is then damaged in the store:
+// whoever waits for it is told, and what comes behind it goes on.
+func TestSession_EndsAtADamagedBlockThatWasNotAnnounced(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.cluster.InlineBytes = 0
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		r.append(s, 3, 1)
+		synctest.Wait()
+		r.cluster.Append(s, true, records(3, 2, 1, 1))
+		key, offset := r.cluster.Damage(s)
+		r.cluster.Takeover(fake.Shard(s.Name))
+		<-one.done
+		var damage *logindex.DamageError
+		require.ErrorAs(t, one.err, &damage)
+		require.Equal(t, key, damage.Key)
+		require.Equal(t, offset, damage.Offset)
+		require.Len(t, one.records, 3)
+
+		req := all(s.Name)
+		req.Start = at(5)
+		behind := r.session(req, nil)
+		time.Sleep(time.Second)
+		r.append(s, 2, 1)
+		time.Sleep(time.Second)
+		behind.end()
+		require.Len(t, behind.records, 2)
+	})
+}
+
+func TestSession_FollowersOfADamagedBlockThatIsInTheirWayGoOnBehindIt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.cluster.InlineBytes = 0
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		r.cluster.Append(s, true, records(0, 2, 1, 1))
+		r.cluster.Damage(s)
+		req := all(s.Name)
+		req.Start = at(2)
+		behind := r.session(req, nil) // shares the follower that stands before the block
+		time.Sleep(time.Second)
+		r.append(s, 2, 1)
+		time.Sleep(time.Second)
+		<-one.done
+		require.Error(t, one.err)
+		behind.end()
+		require.Len(t, behind.records, 2)
+	})
+}
+
+func TestSession_EndsWhenTheOwnerRefusesToServeDamage(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		refused := &live.RefusedError{Err: errors.New("a slot is missing")}
+		r.cluster.Refuse(s, refused)
+		<-one.done
+		require.ErrorIs(t, one.err, refused)
 	})
 }
 

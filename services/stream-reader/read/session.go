@@ -112,12 +112,12 @@ func (s *session) phases(ctx context.Context) error {
 
 // tellPosition answers a session that wants nothing.
 func (s *session) tellPosition(ctx context.Context) error {
-	if s.cursor.pos == s.cursor.tail.Next {
-		return s.tellCaughtUp(s.cursor.tail)
-	}
 	id, err := s.cursor.peek(ctx, s.encoder)
 	if err != nil {
 		return err
+	}
+	if s.encoder.pos == s.cursor.tail.Next {
+		return s.tellCaughtUp(s.cursor.tail)
 	}
 	return s.emit(Output{NextID: id})
 }

@@ -155,41 +155,50 @@ func (r *unary) take(frames []*frame.Frame) {
 }
 
 func (r *unary) result(ctx context.Context) (Result, error) {
-	out := Result{Next: r.encoder.pos}
+	var out Result
 	if len(r.frames) > 0 {
 		out.Frame = frame.Join(r.frames)
 		r.service.metrics.recordsCatch.Add(float64(out.Frame.Count))
 		r.service.metrics.bytesCatch.Add(float64(out.Frame.Size()))
+	} else if r.encoder.pos < r.tail.Next {
+		r.cursor.rewind(r.encoder.pos, r.tail)
+		var err error
+		if out.NextID, err = r.cursor.peek(ctx, r.encoder); err != nil {
+			return Result{}, err
+		}
+		r.tail = r.cursor.tail
 	}
-	if r.tail.Next == out.Next {
+	if out.Next = r.encoder.pos; out.Next == r.tail.Next {
 		out.Tail, out.TailID = &r.tail, tailID(r.tail, r.cursor.id)
 		out.NextID = out.TailID
-		return out, nil
 	}
-	if out.Frame != nil {
-		return out, nil
-	}
-	r.cursor.rewind(out.Next, r.tail)
-	var err error
-	out.NextID, err = r.cursor.peek(ctx, r.encoder)
-	return out, err
+	return out, nil
 }
 
-// peek finds the id of the record where reading stopped before its first record.
+// peek finds the record where reading stopped before its first one: it moves the
+// encoder there, or to the tail, and returns the id.
 func (c *cursor) peek(ctx context.Context, e *encoder) (stream.SeqID, error) {
 	if e.stopped && e.stoppedMillis > 0 {
 		return stream.NewSeqID(e.stoppedMillis, e.pos, c.id.Salt()), nil
 	}
-	blocks, err := c.window(ctx, 1)
-	if err != nil {
-		return stream.SeqID{}, err
-	}
-	for _, block := range blocks {
-		for record := range block.From(e.pos) {
-			return stream.NewSeqID(record.IDMillis, record.SeqNum, c.id.Salt()), nil
+	for {
+		blocks, err := c.window(ctx, 1)
+		if err != nil {
+			return stream.SeqID{}, err
+		}
+		for _, block := range blocks {
+			for record := range block.From(e.pos) {
+				if !e.budget.Early(record.Timestamp) {
+					e.pos = record.SeqNum
+					return stream.NewSeqID(record.IDMillis, record.SeqNum, c.id.Salt()), nil
+				}
+			}
+		}
+		if blocks == nil {
+			e.pos = c.tail.Next
+			return c.nextID(), nil
 		}
 	}
-	return c.nextID(), nil
 }
 
 // rewind makes the cursor go on from pos, up to a tail that it may not know.

@@ -104,6 +104,46 @@ func TestRead_OfNothingNamesTheRecordAtTheStart(t *testing.T) {
 	})
 }
 
+// The position is the first record at or past the timestamp, wherever in its block.
+func TestRead_OfNothingFromATimestampNamesItsRecord(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		batch := records(0, 10, 1, 10)
+		for i := range batch {
+			batch[i].Timestamp = uint64(i + 1)
+		}
+		r.cluster.Append(s, false, batch)
+		early := uint64(5)
+		for name, limits := range map[string]frame.Limits{
+			"count 0": {Bytes: frame.Unlimited},
+			"bytes 0": {Count: frame.Unlimited},
+			"until":   {Count: frame.Unlimited, Bytes: frame.Unlimited, Until: &early},
+		} {
+			for timestamp, want := range map[uint64]uint64{8: 7, 10: 9, 11: 10} {
+				req := all(s.Name)
+				req.Start, req.Limits = live.Start{Kind: live.AtTimestamp, Value: timestamp}, limits
+				result, seqs, err := r.read(req)
+				require.NoError(t, err, name)
+				require.Empty(t, seqs, name)
+				require.Equal(t, want, uint64(result.Next), name)
+				require.Equal(t, stream.NewSeqID(1, stream.SeqNum(want), s.ID.Salt()), result.NextID, name)
+				require.Equal(t, want == 10, result.Tail != nil, name)
+				if limits.Until != nil {
+					continue // a session at the tail waits for an earlier one
+				}
+				var ids []stream.SeqID
+				one := r.session(req, func(o read.Output) error {
+					ids = append(ids, o.NextID)
+					return nil
+				})
+				<-one.done
+				require.NoError(t, one.err, name)
+				require.Equal(t, []stream.SeqID{result.NextID}, ids, name)
+				require.Equal(t, want == 10, len(one.tails) > 0, name)
+			}
+		}
+	})
+}
+
 func TestRead_StopsInsideABlock(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
 		r.append(s, 5, 5)

@@ -131,6 +131,27 @@ func (s *Service) reserve(ctx context.Context, bytes int64) error {
 	return err
 }
 
+// share is what a read holds of the memory for catching up.
+type share struct {
+	service *Service
+	bytes   int64
+}
+
+// resize takes more, as reserve does, or gives back what is too much.
+func (m *share) resize(ctx context.Context, bytes int64) error {
+	if bytes > m.bytes {
+		if err := m.service.reserve(ctx, bytes-m.bytes); err != nil {
+			return err
+		}
+	} else {
+		m.service.memory.Release(m.bytes - bytes)
+	}
+	m.bytes = bytes
+	return nil
+}
+
+func (m *share) release() { m.service.memory.Release(m.bytes) }
+
 // begin finds the start of a read.
 func (s *Service) begin(ctx context.Context, req *Request, maxBytes uint64) (*cursor, error) {
 	located, err := s.owner.Locate(ctx, live.Query{

@@ -1,6 +1,7 @@
 package read_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,50 @@ func TestRead_WaitsForWhatIsMissing(t *testing.T) {
 		require.EqualValues(t, 5, result.Next)
 		time.Sleep(time.Second)
 		synctest.Wait()
+	})
+}
+
+func TestRead_ThatWaitsLeavesTheMemoryToOthers(t *testing.T) {
+	inBubble(t, tight, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.append(s, 5, 1)
+		poll := all(s.Name)
+		poll.Start, poll.Wait = at(5), time.Hour
+		poll.Limits.Count = 1
+		var polls sync.WaitGroup
+		for range 10 {
+			polls.Go(func() {
+				_, seqs, err := r.read(poll)
+				require.NoError(t, err)
+				require.Equal(t, []uint64{5}, seqs)
+			})
+		}
+		synctest.Wait()
+		_, seqs, err := r.read(all(s.Name))
+		require.NoError(t, err)
+		require.Len(t, seqs, 5)
+		r.append(s, 1, 1)
+		polls.Wait()
+	})
+}
+
+func TestRead_ThatWaitsPaysForWhatItHasGathered(t *testing.T) {
+	inBubble(t, tight, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.append(s, 5, 1)
+		poll := all(s.Name)
+		poll.Wait = time.Minute
+		var polls sync.WaitGroup
+		polls.Go(func() {
+			_, seqs, err := r.read(poll)
+			require.NoError(t, err)
+			require.Len(t, seqs, 5)
+		})
+		synctest.Wait()
+		_, _, err := r.read(all(s.Name))
+		var overload *read.OverloadError
+		require.ErrorAs(t, err, &overload)
+		polls.Wait()
+		_, _, err = r.read(all(s.Name))
+		require.NoError(t, err)
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 // Config bounds what followers use, and says when they worry.
 type Config struct {
 	RingBytes   int64 // of frames kept for one stream
-	TotalBytes  int64 // of frames kept for all streams, but for each one's newest
+	TotalBytes  int64 // of frames kept for all streams, but for the newest of all
 	FrameBytes  int   // where frames are cut: what gRPC holds of a stalled session is up to three
 	RepairBytes int64 // of blocks asked for at once
 	Concurrency int   // questions to owners at once

@@ -54,7 +54,7 @@ func newFollower(h *Hub, feed *feed, name stream.Name, id stream.ID, pos stream.
 		hub: h, feed: feed, name: name, id: id,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 		why:  reasonStart,
-		ring: ring{maxBytes: h.config.RingBytes, total: &h.ringBytes, maxTotal: h.config.TotalBytes},
+		ring: ring{maxBytes: h.config.RingBytes, total: &h.rings.bytes},
 		tail: Tail{Next: pos},
 	}
 	f.ctx, f.cancel = context.WithCancel(h.ctx)
@@ -363,18 +363,23 @@ func (f *follower) publish(ctx context.Context, block *segment.Block, pos stream
 	}
 	frames := frame.Encode(block, pos, f.hub.config.FrameBytes)
 	mark(ctx, frames)
+	f.add(frames, ref.Next())
+	f.hub.rings.added(f)
+	f.hub.metrics.frames.Add(float64(len(frames)))
+	f.hub.metrics.arrived(frames[len(frames)-1].LastIDMillis)
+	return ref.Next()
+}
+
+func (f *follower) add(frames []*frame.Frame, next stream.SeqNum) {
 	last := frames[len(frames)-1]
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fr := range frames {
 		f.ring.add(fr)
 	}
-	f.tail = Tail{Next: ref.Next(), LastTimestamp: last.LastTimestamp, LastIDMillis: last.LastIDMillis}
+	f.tail = Tail{Next: next, LastTimestamp: last.LastTimestamp, LastIDMillis: last.LastIDMillis}
 	f.ready = true
 	f.broadcast()
-	f.hub.metrics.frames.Add(float64(len(frames)))
-	f.hub.metrics.arrived(last.LastIDMillis)
-	return ref.Next()
 }
 
 func (f *follower) jump(tail Tail) {
@@ -422,8 +427,9 @@ func (f *follower) end() {
 	}
 	f.feed.mu.Unlock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.ring.clear()
+	f.mu.Unlock()
+	f.hub.rings.gone(f)
 }
 
 func (f *follower) broadcast() {

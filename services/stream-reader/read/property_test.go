@@ -52,7 +52,7 @@ func TestSession_SeesEveryRecordOnceWhateverHappens(t *testing.T) {
 func runStorm(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	c := defaultRig()
-	c.live.RingBytes, c.live.TotalBytes = 200+rng.Int64N(2000), 2000
+	c.live.RingBytes, c.live.TotalBytes = 200+rng.Int64N(2000), 1000
 	c.live.RepairBytes = 1 + rng.Int64N(500)
 	c.live.Concurrency = 1 + rng.IntN(3)
 	c.read.FrameBytes, c.read.Stall = 1+rng.IntN(500), 200*time.Millisecond

@@ -118,17 +118,29 @@ func (s *Service) leave() {
 // reserve takes a share of the memory for catching up, or fails if none becomes
 // free in time.
 func (s *Service) reserve(ctx context.Context, bytes int64) error {
-	if s.memory.TryAcquire(bytes) {
-		return nil
-	}
-	waiting, cancel := context.WithTimeout(ctx, s.config.CatchUpWait)
-	defer cancel()
-	err := s.memory.Acquire(waiting, bytes)
-	if err != nil && ctx.Err() == nil {
-		s.metrics.refused.Inc()
-		return &OverloadError{What: "readers catching up", Key: "stream_reader.catch_up_bytes", Limit: s.config.CatchUpBytes}
+	ok, err := s.acquire(ctx, bytes, s.config.CatchUpWait)
+	if !ok && err == nil {
+		err = s.overloaded()
 	}
 	return err
+}
+
+// acquire is reserve for those who have their own patience; false: none became free.
+func (s *Service) acquire(ctx context.Context, bytes int64, wait time.Duration) (bool, error) {
+	if s.memory.TryAcquire(bytes) {
+		return true, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if s.memory.Acquire(waiting, bytes) == nil {
+		return true, nil
+	}
+	return false, ctx.Err()
+}
+
+func (s *Service) overloaded() error {
+	s.metrics.refused.Inc()
+	return &OverloadError{What: "readers catching up", Key: "stream_reader.catch_up_bytes", Limit: s.config.CatchUpBytes}
 }
 
 // share is what a read holds of the memory for catching up.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/samsa-io/samsa/pkg/objstore"
 )
 
 // cache holds immutable values up to a number of bytes, the least recently used
@@ -114,9 +116,11 @@ func (f *flight[V]) wait(ctx context.Context) (value V, again bool, err error) {
 	}
 }
 
-// load returns the value of key, loading it if need be.
+// load returns the value of key, loading it if need be. That it does not exist is
+// believed only if the load began after the call: another caller's may have begun
+// before the object was put.
 func (c *cache[K, V]) load(ctx context.Context, key K, fetch func(context.Context) (V, error)) (V, error) {
-	for {
+	for late := true; ; {
 		value, f, mine := c.join(key)
 		switch {
 		case f == nil:
@@ -127,6 +131,10 @@ func (c *cache[K, V]) load(ctx context.Context, key K, fetch func(context.Contex
 			return value, err
 		}
 		value, again, err := f.wait(ctx)
+		if late && errors.Is(err, objstore.ErrNotFound) {
+			late = false // the next flight, whose ever it is, begins from now on
+			continue
+		}
 		if !again {
 			return value, err
 		}

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/segment"
@@ -23,6 +24,9 @@ type footers struct {
 	// guess is how many bytes to ask for at an object's end; it follows the
 	// footers met.
 	guess atomic.Int64
+	// inflight is what all reads under way may hold, of inflightBytes.
+	inflight      *semaphore.Weighted
+	inflightBytes int64
 }
 
 type slotKey struct {
@@ -49,10 +53,17 @@ type footerSection struct {
 const (
 	leastFooterGuess = 16 << 10
 	mostFooterGuess  = 1 << 20
+	// footerWeight is how many times its bytes a footer takes while it is decoded.
+	footerWeight = 4
 )
 
-func newFooters(store objstore.Store, parallel int, cacheBytes int64) *footers {
-	f := &footers{store: store, parallel: max(parallel, 1), cache: newCache[slotKey](cacheBytes, (*footer).size)}
+func newFooters(store objstore.Store, config LocatorConfig) *footers {
+	most := max(config.InflightBytes, 1)
+	f := &footers{
+		store: store, parallel: max(config.Parallel, 1),
+		cache:    newCache[slotKey](config.FooterCacheBytes, (*footer).size),
+		inflight: semaphore.NewWeighted(most), inflightBytes: most,
+	}
 	f.guess.Store(leastFooterGuess)
 	return f
 }
@@ -137,26 +148,37 @@ func (f *footers) fetch(ctx context.Context, log stream.Incarnation, slot stream
 // from that end itself.
 func (f *footers) read(ctx context.Context, key string) (*segment.Footer, bool, error) {
 	for size := f.guess.Load(); ; {
-		object, err := f.store.Get(ctx, key, objstore.Suffix(size))
-		if err != nil {
-			return nil, false, storeError{err}
-		}
-		trailer, err := segment.DecodeTrailer(lastBytes(object.Body, segment.TrailerSize))
-		if err != nil {
-			return nil, false, err
-		}
-		if trailer.Kind == segment.KindSeal {
-			return nil, true, nil
-		}
-		decoded, err := segment.DecodeFooter(object.Body)
+		decoded, seal, err := f.readEnd(ctx, key, size)
 		var more *segment.NeedMore
-		if errors.As(err, &more) && more.Bytes > size {
-			size = more.Bytes
-			continue
+		if !errors.As(err, &more) || more.Bytes <= size {
+			return decoded, seal, err
 		}
-		f.learn(int64(trailer.FooterSize) + segment.TrailerSize)
-		return decoded, false, err
+		size = more.Bytes
 	}
+}
+
+// readEnd decodes the footer from the last size bytes of an object; *segment.NeedMore
+// says that it begins before.
+func (f *footers) readEnd(ctx context.Context, key string, size int64) (*segment.Footer, bool, error) {
+	weight := min(footerWeight*size, f.inflightBytes)
+	if err := f.inflight.Acquire(ctx, weight); err != nil {
+		return nil, false, storeError{err}
+	}
+	defer f.inflight.Release(weight)
+	object, err := f.store.Get(ctx, key, objstore.Suffix(size))
+	if err != nil {
+		return nil, false, storeError{err}
+	}
+	trailer, err := segment.DecodeTrailer(lastBytes(object.Body, segment.TrailerSize))
+	if err != nil {
+		return nil, false, err
+	}
+	if trailer.Kind == segment.KindSeal {
+		return nil, true, nil
+	}
+	decoded, err := segment.DecodeFooter(object.Body)
+	f.learn(int64(trailer.FooterSize) + segment.TrailerSize)
+	return decoded, false, err
 }
 
 func (f *footers) learn(size int64) {
@@ -165,7 +187,8 @@ func (f *footers) learn(size int64) {
 
 func lastBytes(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
-// storeError marks what the store answered, as against what its bytes say.
+// storeError marks what the store answered, or that it was not asked, as against
+// what its bytes say.
 type storeError struct{ error }
 
 func (e storeError) Unwrap() error { return e.error }

@@ -13,12 +13,13 @@ import (
 type LocatorConfig struct {
 	FooterCacheBytes int64
 	StateCacheBytes  int64
-	Parallel         int // footers read at once for one call
+	InflightBytes    int64 // of footers being read and decoded, for all calls; larger ones go alone
+	Parallel         int   // footers read at once for one call
 }
 
 // DefaultLocatorConfig suits a small machine.
 func DefaultLocatorConfig() LocatorConfig {
-	return LocatorConfig{FooterCacheBytes: 64 << 20, StateCacheBytes: 32 << 20, Parallel: 32}
+	return LocatorConfig{FooterCacheBytes: 64 << 20, StateCacheBytes: 32 << 20, InflightBytes: 32 << 20, Parallel: 32}
 }
 
 // Locator finds blocks from the object store alone: the chain of a shard says
@@ -38,7 +39,7 @@ func NewLocator(store objstore.Store, config LocatorConfig) *Locator {
 		config:  config,
 		store:   store,
 		chains:  newChains(store),
-		footers: newFooters(store, config.Parallel, config.FooterCacheBytes),
+		footers: newFooters(store, config),
 		states:  newStates(store, config.StateCacheBytes),
 	}
 }

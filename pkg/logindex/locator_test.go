@@ -3,7 +3,9 @@ package logindex
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -116,7 +118,7 @@ func (w *world) target(id stream.ID, known bool) Target {
 }
 
 func (w *world) locator() *Locator {
-	return NewLocator(w.faults, LocatorConfig{FooterCacheBytes: 4 << 10, StateCacheBytes: 4 << 10, Parallel: 3})
+	return NewLocator(w.faults, LocatorConfig{FooterCacheBytes: 4 << 10, StateCacheBytes: 4 << 10, InflightBytes: 100 << 10, Parallel: 3})
 }
 
 // from is the blocks of the model whose first one is the first to satisfy ok.
@@ -275,4 +277,30 @@ func TestFind_SearchesALongLogForARareStream(t *testing.T) {
 	blocks, err := l.Find(t.Context(), Target{Shard: testShard, Stream: rare}, 0, 1)
 	require.NoError(t, err)
 	require.Equal(t, w.blocks[rare], blocks)
+}
+
+func TestLocator_ReadsNoMoreFootersAtOnceThanItHasMemoryFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for range 20 {
+			w.write(1, map[stream.ID]int{testID(0): 1})
+		}
+		const fits = 3
+		l := NewLocator(w.faults, LocatorConfig{FooterCacheBytes: 1 << 20, Parallel: 10, InflightBytes: fits * footerWeight * leastFooterGuess})
+		answer := make(chan struct{})
+		w.faults.Add(faulty.Rule{Op: objstore.OpGet, Times: -1, Fault: faulty.Until(answer)})
+		var group sync.WaitGroup
+		for call := range stream.Slot(2) {
+			group.Go(func() {
+				window, err := l.footers.window(t.Context(), w.owner.Owner, 10*call, 10)
+				require.NoError(t, err)
+				require.Len(t, window, 10)
+			})
+		}
+		synctest.Wait()
+		require.Equal(t, fits, w.faults.Calls(objstore.OpGet))
+		close(answer)
+		group.Wait()
+		require.Equal(t, 20, w.faults.Calls(objstore.OpGet))
+	})
 }

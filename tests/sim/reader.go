@@ -214,9 +214,9 @@ func (f *follower) open() {
 		Start: live.Start{Kind: live.AtSeqNum, Value: uint64(f.next)},
 	}
 	go func() {
-		err := r.service.Session(ctx, req, func(o read.Output) error {
+		err := r.service.Session(ctx, req, func(o read.Output) (time.Duration, error) {
 			if o.Frame == nil {
-				return nil
+				return 0, nil
 			}
 			records, err := decode(o.Frame.Batch())
 			f.s.post(what, func() {
@@ -224,7 +224,7 @@ func (f *follower) open() {
 					f.take(records, err)
 				}
 			})
-			return nil
+			return 0, nil
 		})
 		f.s.post(what+" ends", func() { f.ended(attempt, err) })
 	}()

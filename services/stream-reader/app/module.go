@@ -44,9 +44,12 @@ func newOwner(c config.Config, router *shardroute.Router, cluster objstore.Clust
 
 func newBlocks(c config.Config, store objstore.Store, reg prometheus.Registerer) *logindex.Blocks {
 	blocks := logindex.DefaultBlocksConfig()
-	blocks.CacheBytes, blocks.InflightBytes = c.Reader.CacheBytes, c.Reader.FetchBytes
+	blocks.CacheBytes, blocks.InflightBytes = c.Reader.CacheBytes, c.Reader.FetchBytes-footerFetchBytes(c)
 	return logindex.NewBlocks(store, blocks, reg)
 }
+
+// footerFetchBytes is the part of fetch_bytes that is for footers.
+func footerFetchBytes(c config.Config) int64 { return c.Reader.FetchBytes / 4 }
 
 // indexPatience bounds a lookup in the chunk index: footers may serve as well.
 const indexPatience = 2 * time.Second
@@ -54,6 +57,7 @@ const indexPatience = 2 * time.Second
 func newLocator(c config.Config, store objstore.Store, pool *pgxpool.Pool) *history.Locator {
 	locator := logindex.DefaultLocatorConfig()
 	locator.FooterCacheBytes, locator.StateCacheBytes = c.Reader.FooterCacheBytes/2, c.Reader.FooterCacheBytes/4
+	locator.InflightBytes = footerFetchBytes(c)
 	return history.New(chunkindex.New(pool, indexPatience), logindex.NewLocator(store, locator), c.Reader.FooterCacheBytes/4)
 }
 

@@ -18,7 +18,7 @@ type Config struct {
 type Reader struct {
 	Listen           string `koanf:"-"` // where to listen; "": server.address and server.port
 	CacheBytes       int64  `koanf:"cache_bytes" about:"memory for decoded blocks"`
-	FetchBytes       int64  `koanf:"fetch_bytes" about:"memory for blocks that are being fetched"`
+	FetchBytes       int64  `koanf:"fetch_bytes" about:"memory for blocks and footers that are being fetched"`
 	FooterCacheBytes int64  `koanf:"footer_cache_bytes" about:"memory for footers, states and rows of the chunk index, by which older records are found"`
 	RingBytes        int64  `koanf:"ring_bytes" about:"memory for the newest records of one followed stream, ready to send"`
 	LiveBytes        int64  `koanf:"live_bytes" about:"the same, of all followed streams together"`

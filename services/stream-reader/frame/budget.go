@@ -43,18 +43,21 @@ const (
 // Offer decides about the next record and counts it if it is taken.
 func (b *Budget) Offer(timestamp, metered, wire uint64) Verdict {
 	switch {
-	case b.Exhausted(), b.left.Until != nil && timestamp >= *b.left.Until:
+	case b.Exhausted():
 		b.stopped = true
 		return Stop
-	case timestamp < b.left.Since:
+	case b.Early(timestamp):
 		return Skip
-	case b.any && (metered > b.left.Bytes || wire > b.left.Wire):
+	case b.left.Until != nil && timestamp >= *b.left.Until, b.any && (metered > b.left.Bytes || wire > b.left.Wire):
 		b.stopped = true
 		return Stop
 	}
 	b.take(1, metered, wire)
 	return Take
 }
+
+// Early tells whether a record lies before those that are wanted.
+func (b *Budget) Early(timestamp uint64) bool { return timestamp < b.left.Since }
 
 // offerAll takes a run of records if each of them would be taken.
 func (b *Budget) offerAll(f *Frame) bool {

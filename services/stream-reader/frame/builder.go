@@ -66,16 +66,20 @@ func (b *Builder) Finish() *Frame {
 func (b *Builder) Buffer() []byte { return b.frame.buffer }
 
 // Encode serializes the records of a block from position from on, which must be
-// below its end.
-func Encode(block *segment.Block, from stream.SeqNum) []*Frame {
+// below its end, into frames of at most so many bytes, or of one larger record.
+func Encode(block *segment.Block, from stream.SeqNum, most int) []*Frame {
 	var frames []*Frame
 	budget := NewBudget(NoLimits())
-	salt := block.Stream().Salt()
-	b := NewBuilder(salt, make([]byte, 0, sizeHint(block)), MaxBytes)
+	left := sizeHint(block)
+	begin := func() *Builder {
+		return NewBuilder(block.Stream().Salt(), make([]byte, 0, headerRoom+min(left, most)), most)
+	}
+	b := begin()
 	for r := range block.From(from) {
 		if !b.Add(&r, budget) {
 			frames = append(frames, b.Finish())
-			b = NewBuilder(salt, nil, MaxBytes)
+			left = max(left-b.frame.Size(), 0)
+			b = begin()
 			b.Add(&r, budget)
 		}
 	}
@@ -83,6 +87,4 @@ func Encode(block *segment.Block, from stream.SeqNum) []*Frame {
 }
 
 // sizeHint guesses the serialized size of a block: ids and numbers come on top.
-func sizeHint(block *segment.Block) int {
-	return min(headerRoom+block.Size()+56*block.Len(), headerRoom+MaxBytes)
-}
+func sizeHint(block *segment.Block) int { return block.Size() + 56*block.Len() }

@@ -96,7 +96,7 @@ func TestEncode_WritesWhatTheProtobufLibraryWould(t *testing.T) {
 		b := block(t, stream.NewID(), first, rapid.Uint64Max(1<<47).Draw(t, "millis"), records)
 		skip := rapid.IntRange(0, len(records)-1).Draw(t, "skip")
 
-		frames := frame.Encode(b, first+stream.SeqNum(skip))
+		frames := frame.Encode(b, first+stream.SeqNum(skip), frame.MaxBytes)
 
 		require.Len(t, frames, 1)
 		requireRecords(t, records[skip:], frames[0])
@@ -145,7 +145,7 @@ func TestCut_TakesExactlyWhatTheLimitsAllow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		records := drawRecords(t)
 		id := stream.NewID()
-		whole := frame.Encode(block(t, id, 5, 77, records), 5)[0]
+		whole := frame.Encode(block(t, id, 5, 77, records), 5, frame.MaxBytes)[0]
 		limits := drawLimits(t, records[len(records)-1].Timestamp)
 		skip := rapid.IntRange(0, len(records)).Draw(t, "skip")
 
@@ -181,7 +181,7 @@ func TestJoin_KeepsAllRecords(t *testing.T) {
 		var frames []*frame.Frame
 		for range rapid.IntRange(1, 4).Draw(t, "frames") {
 			records := drawRecords(t)
-			frames = append(frames, frame.Encode(block(t, id, stream.SeqNum(len(all)), 77, records), 0)...)
+			frames = append(frames, frame.Encode(block(t, id, stream.SeqNum(len(all)), 77, records), 0, frame.MaxBytes)...)
 			all = append(all, records...)
 		}
 
@@ -195,7 +195,7 @@ func TestEncode_CutsAtAMebibyte(t *testing.T) {
 		records = append(records, &samsav1.SequencedRecord{Timestamp: 1, Body: make([]byte, 100<<10)})
 	}
 
-	frames := frame.Encode(block(t, stream.NewID(), 0, 1, records), 0)
+	frames := frame.Encode(block(t, stream.NewID(), 0, 1, records), 0, frame.MaxBytes)
 
 	require.Len(t, frames, 4)
 	next := stream.SeqNum(0)
@@ -205,6 +205,21 @@ func TestEncode_CutsAtAMebibyte(t *testing.T) {
 		next = f.Next
 	}
 	require.EqualValues(t, 40, next)
+}
+
+func TestEncode_CutsWhereItIsTold(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		records := drawRecords(t)
+		most := rapid.IntRange(1, 1000).Draw(t, "most")
+
+		frames := frame.Encode(block(t, stream.NewID(), 0, 1, records), 0, most)
+
+		for i, f := range frames {
+			require.True(t, f.Size() <= most || f.Count == 1, "%d bytes of at most %d", f.Size(), most)
+			require.True(t, i == 0 || frames[i-1].Next == f.First)
+		}
+		requireRecords(t, records, frame.Join(frames))
+	})
 }
 
 func BenchmarkEncode(b *testing.B) {

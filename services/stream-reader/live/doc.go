@@ -26,7 +26,8 @@
 //
 // # Locks
 //
-// Hub.mu, then feed.mu, then follower.mu. None is held during a call.
+// Hub.mu, then feed.mu, then follower.mu; and rings.mu before follower.mu, with none of
+// the others. None is held during a call.
 //
 // It is not internal: the simulation of the whole system (tests/sim) drives it.
 package live

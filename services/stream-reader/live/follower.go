@@ -54,7 +54,7 @@ func newFollower(h *Hub, feed *feed, name stream.Name, id stream.ID, pos stream.
 		hub: h, feed: feed, name: name, id: id,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 		why:  reasonStart,
-		ring: ring{maxBytes: h.config.RingBytes, total: &h.ringBytes, maxTotal: h.config.TotalBytes},
+		ring: ring{maxBytes: h.config.RingBytes, total: &h.rings.bytes},
 		tail: Tail{Next: pos},
 	}
 	f.ctx, f.cancel = context.WithCancel(h.ctx)
@@ -69,7 +69,7 @@ type View struct {
 	Wait   <-chan struct{} // closed when there may be more; set if the others are not
 	Caught bool            // the position is the tail
 	Tail   Tail
-	Err    error // *GoneError, or ErrClosed
+	Err    error // *GoneError, *RefusedError, or ErrClosed
 }
 
 // View looks from a position on.
@@ -221,9 +221,14 @@ func (f *follower) repair(why reason) error {
 		pos := f.position()
 		located, err := f.locate(pos)
 		var gone *GoneError
+		var refused *RefusedError
 		switch {
 		case errors.As(err, &gone):
 			f.fail(gone)
+			return nil
+		case errors.As(err, &refused):
+			f.hub.log.Warn("a stream's owner found the store damaged", zap.Stringer("stream_id", f.id), zap.Error(err))
+			f.fail(refused)
 			return nil
 		case err != nil:
 			return err
@@ -255,11 +260,17 @@ func (f *follower) advance(pos stream.SeqNum, located Located) error {
 		return nil
 	}
 	err := f.deliver(f.ctx, located.Blocks)
-	if logindex.Missing(err) {
-		f.jump(located.Tail) // moved into chunks, which the owner does not know of
+	var damage *logindex.DamageError
+	switch {
+	case logindex.Missing(err): // moved into chunks, which the owner does not know of
+		f.jump(located.Tail)
 		return nil
-	}
-	if err != nil {
+	case errors.As(err, &damage): // sessions that lack the block fail with where it is
+		f.hub.log.Warn("what a stream's sessions wait for is damaged", zap.Stringer("stream_id", f.id),
+			zap.String("key", damage.Key), zap.Uint64("offset", damage.Offset), zap.Error(err))
+		f.jump(located.Tail)
+		return nil
+	case err != nil:
 		return err
 	}
 	if f.position() == pos {
@@ -350,20 +361,25 @@ func (f *follower) publish(ctx context.Context, block *segment.Block, pos stream
 	if ref.Next() <= pos {
 		return pos
 	}
-	frames := frame.Encode(block, pos)
+	frames := frame.Encode(block, pos, f.hub.config.FrameBytes)
 	mark(ctx, frames)
+	f.add(frames, ref.Next())
+	f.hub.rings.added(f)
+	f.hub.metrics.frames.Add(float64(len(frames)))
+	f.hub.metrics.arrived(frames[len(frames)-1].LastIDMillis)
+	return ref.Next()
+}
+
+func (f *follower) add(frames []*frame.Frame, next stream.SeqNum) {
 	last := frames[len(frames)-1]
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fr := range frames {
 		f.ring.add(fr)
 	}
-	f.tail = Tail{Next: ref.Next(), LastTimestamp: last.LastTimestamp, LastIDMillis: last.LastIDMillis}
+	f.tail = Tail{Next: next, LastTimestamp: last.LastTimestamp, LastIDMillis: last.LastIDMillis}
 	f.ready = true
 	f.broadcast()
-	f.hub.metrics.frames.Add(float64(len(frames)))
-	f.hub.metrics.arrived(last.LastIDMillis)
-	return ref.Next()
 }
 
 func (f *follower) jump(tail Tail) {
@@ -411,8 +427,9 @@ func (f *follower) end() {
 	}
 	f.feed.mu.Unlock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.ring.clear()
+	f.mu.Unlock()
+	f.hub.rings.gone(f)
 }
 
 func (f *follower) broadcast() {

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -22,11 +21,11 @@ type Hub struct {
 	metrics *Metrics
 	tracer  trace.Tracer
 
-	ctx       context.Context // ends with the hub
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	asking    chan struct{} // a place for each question under way
-	ringBytes atomic.Int64
+	ctx     context.Context // ends with the hub
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	asking  chan struct{} // a place for each question under way
+	rings   *rings
 
 	mu          sync.Mutex
 	closed      bool
@@ -42,6 +41,7 @@ func NewHub(config Config, owner Owner, blocks Blocks, bus Bus, log *zap.Logger,
 		tracer: config.Tracer.Tracer(tracerName),
 		asking: make(chan struct{}, max(config.Concurrency, 1)),
 		feeds:  map[stream.Shard]*feed{},
+		rings:  newRings(config.TotalBytes),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.subscribe()

@@ -56,7 +56,8 @@ type Bus interface {
 // Owner answers where a stream stands; see Query.
 type Owner interface {
 	// Locate fails with *GoneError if the stream does not exist or is being
-	// deleted. Any other error may pass.
+	// deleted, and with *RefusedError if the owner cannot serve it. Any other error
+	// may pass.
 	Locate(ctx context.Context, query Query) (Located, error)
 }
 
@@ -129,6 +130,14 @@ type GoneError struct{ Err error }
 func (e *GoneError) Error() string { return e.Err.Error() }
 
 func (e *GoneError) Unwrap() error { return e.Err }
+
+// RefusedError says that the owner does not serve the stream, because the object store
+// does not hold what it must. Err is what the client gets to see.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // ErrClosed ends sessions whose hub was closed.
 var ErrClosed = errors.New("the reader has stopped following streams")

@@ -56,7 +56,7 @@ func (c *Client) Locate(ctx context.Context, q live.Query) (live.Located, error)
 		case ctx.Err() != nil:
 			return live.Located{}, ctx.Err()
 		case !transient(err):
-			return live.Located{}, gone(err)
+			return live.Located{}, lasting(err)
 		}
 		select {
 		case <-deadline.Done():
@@ -88,11 +88,14 @@ func transient(err error) bool {
 	return false
 }
 
-// gone marks answers that will not change: the stream is not there.
-func gone(err error) error {
+// lasting marks answers that will not change by themselves: the stream is not there,
+// or the owner found the store damaged.
+func lasting(err error) error {
 	switch status.Code(err) {
 	case codes.NotFound, codes.FailedPrecondition:
 		return &live.GoneError{Err: err}
+	case codes.DataLoss:
+		return &live.RefusedError{Err: err}
 	}
 	return err
 }

@@ -123,6 +123,16 @@ func TestLocate_GivesUpInTime(t *testing.T) {
 	})
 }
 
+func TestLocate_SaysThatADamagedOwnerRefuses(t *testing.T) {
+	damaged := rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "a slot is missing").Under(codes.DataLoss)
+	s := &script{answers: []func(*clusterv1.LocateRequest, *clusterv1.LocateResponse) error{fails(damaged)}}
+	_, err := client(s).Locate(t.Context(), live.Query{Name: name})
+	var refused *live.RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.ErrorIs(t, err, damaged)
+	require.Len(t, s.asked, 1)
+}
+
 func TestLocate_TellsGoneFromOtherErrors(t *testing.T) {
 	for code, gone := range map[samsav1.ErrorCode]bool{
 		samsav1.ErrorCode_ERROR_CODE_NOT_FOUND:           true,

@@ -13,7 +13,7 @@
 //   - What a session holds is bounded: a few frames of catching up, paid for from
 //     one budget, and references to frames of a ring that is not its own (I14). One
 //     whose client stalls holds nothing of the budget, only the frame that is being
-//     sent; where that ends it goes on.
+//     sent; where that ends it goes on. A read that waits holds what it has gathered.
 //
 // A cursor finds blocks: the newest ones through the owner, older ones through the
 // footers. A session alternates between catching up by a cursor and following a

@@ -43,6 +43,9 @@ func randomRequest(rng *rand.Rand, s *fake.Stream, last uint64) read.Request {
 	req := read.Request{Name: s.Name, Limits: frame.NoLimits(), Clamp: true}
 	req.Start = live.Start{Kind: []live.StartKind{live.AtSeqNum, live.AtTimestamp, live.AtTailOffset}[rng.IntN(3)]}
 	req.Start.Value = rng.Uint64N(uint64(len(s.Records)) + 3)
+	if req.Start.Kind == live.AtTimestamp {
+		req.Start.Value = rng.Uint64N(last + 3)
+	}
 	if rng.IntN(2) == 0 {
 		req.Limits.Count = rng.Uint64N(30)
 	}
@@ -66,7 +69,12 @@ func TestRead_AgreesWithTheModel(t *testing.T) {
 			timestamp := uint64(1)
 			for range 1 + rng.IntN(30) {
 				timestamp += rng.Uint64N(4)
-				r.cluster.Append(s, false, records(len(s.Records), 1+rng.IntN(6), timestamp, rng.IntN(smallBody)))
+				batch := records(len(s.Records), 1+rng.IntN(6), timestamp, rng.IntN(smallBody))
+				for i := range batch {
+					timestamp += rng.Uint64N(2)
+					batch[i].Timestamp = timestamp
+				}
+				r.cluster.Append(s, false, batch)
 				if rng.IntN(10) == 0 {
 					r.cluster.Takeover(fake.Shard(s.Name))
 				}

@@ -19,13 +19,17 @@ const (
 	slowWindow = 512 << 10
 	fastWindow = 4 << 20
 	// carefulWindows is how many windows of a frame's size a client that has stalled
-	// is to take before more is fetched ahead of it again.
+	// or paused is to take before more is fetched ahead of it again.
 	carefulWindows = 8
 )
 
 // errStalled ends a pipeline whose client took nothing for Config.Stall. What was
 // being sent has been taken by now.
 var errStalled = errors.New("the client has stalled")
+
+// errPaused ends a pipeline whose session is to send nothing for longer than
+// Config.Stall.
+var errPaused = errors.New("the session pauses")
 
 // pipeline is catching up under way: fetching, serializing and sending overlap; at
 // most two frames wait for a slow client. If it takes nothing for Config.Stall the
@@ -53,10 +57,11 @@ type madeFrame struct {
 	after mark
 }
 
-// pipe delivers until the tail that the cursor knows, or until the client stalls.
+// pipe delivers until the tail that the cursor knows, or until the client stalls or the
+// session pauses.
 // Then the encoder stands where the client does.
 func (s *session) pipe(ctx context.Context) error {
-	if err := s.service.reserve(ctx, slowBytes); err != nil {
+	if err := s.reserve(ctx); err != nil {
 		return err
 	}
 	p := &pipeline{
@@ -70,7 +75,7 @@ func (s *session) pipe(ctx context.Context) error {
 	p.running.Go(p.encode)
 	err := p.send()
 	p.end()
-	if errors.Is(err, errStalled) {
+	if errors.Is(err, errStalled) || errors.Is(err, errPaused) {
 		s.encoder.rewind(p.sent)
 	}
 	return err
@@ -95,7 +100,7 @@ func (p *pipeline) fetch() {
 	defer close(p.blocks)
 	service := p.session.service
 	window, fast, after := uint64(slowWindow), false, 0
-	if p.session.stalled {
+	if p.session.careful {
 		window, after = uint64(service.config.FrameBytes), carefulWindows
 	}
 	defer func() {
@@ -166,6 +171,12 @@ func (p *pipeline) send() error {
 			if err := p.deliver(f); err != nil {
 				return err
 			}
+			if p.session.pause > p.session.service.config.Stall {
+				return errPaused
+			}
+			if err := p.session.rest(p.ctx, p.emit); err != nil {
+				return err
+			}
 		case <-p.session.beat.C:
 			if err := p.emit(Output{}); err != nil {
 				return err
@@ -198,5 +209,6 @@ func (p *pipeline) emit(o Output) error {
 	if inTime := p.stall.Stop(); inTime || err != nil {
 		return err
 	}
+	p.session.service.metrics.stalled.Inc()
 	return errStalled
 }

@@ -52,10 +52,11 @@ func TestSession_SeesEveryRecordOnceWhateverHappens(t *testing.T) {
 func runStorm(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	c := defaultRig()
-	c.live.RingBytes, c.live.TotalBytes = 200+rng.Int64N(2000), 2000
+	c.live.RingBytes, c.live.TotalBytes = 200+rng.Int64N(2000), 1000
 	c.live.RepairBytes = 1 + rng.Int64N(500)
 	c.live.Concurrency = 1 + rng.IntN(3)
 	c.read.FrameBytes, c.read.Stall = 1+rng.IntN(500), 200*time.Millisecond
+	c.live.FrameBytes = c.read.FrameBytes
 	cluster := fake.New()
 	cluster.IndexBytes = 300 + rng.Int64N(3000)
 	cluster.InlineBytes = []int{0, 60, 1 << 20}[rng.IntN(3)]

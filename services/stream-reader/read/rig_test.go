@@ -134,16 +134,24 @@ type session struct {
 }
 
 func (r *rig) session(req read.Request, each func(read.Output) error) *session {
+	return r.pacedSession(req, 0, each)
+}
+
+// pacedSession pauses for so long after each frame.
+func (r *rig) pacedSession(req read.Request, pause time.Duration, each func(read.Output) error) *session {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &session{done: make(chan struct{}), cancel: cancel}
 	go func() {
 		defer close(s.done)
-		s.err = r.service.Session(ctx, req, func(o read.Output) error {
+		s.err = r.service.Session(ctx, req, func(o read.Output) (wait time.Duration, err error) {
 			s.take(r.t, o)
-			if each != nil {
-				return each(o)
+			if o.Frame != nil {
+				wait = pause
 			}
-			return nil
+			if each != nil {
+				err = each(o)
+			}
+			return wait, err
 		})
 	}()
 	return s

@@ -118,18 +118,51 @@ func (s *Service) leave() {
 // reserve takes a share of the memory for catching up, or fails if none becomes
 // free in time.
 func (s *Service) reserve(ctx context.Context, bytes int64) error {
-	if s.memory.TryAcquire(bytes) {
-		return nil
-	}
-	waiting, cancel := context.WithTimeout(ctx, s.config.CatchUpWait)
-	defer cancel()
-	err := s.memory.Acquire(waiting, bytes)
-	if err != nil && ctx.Err() == nil {
-		s.metrics.refused.Inc()
-		return &OverloadError{What: "readers catching up", Key: "stream_reader.catch_up_bytes", Limit: s.config.CatchUpBytes}
+	ok, err := s.acquire(ctx, bytes, s.config.CatchUpWait)
+	if !ok && err == nil {
+		err = s.overloaded()
 	}
 	return err
 }
+
+// acquire is reserve for those who have their own patience; false: none became free.
+func (s *Service) acquire(ctx context.Context, bytes int64, wait time.Duration) (bool, error) {
+	if s.memory.TryAcquire(bytes) {
+		return true, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if s.memory.Acquire(waiting, bytes) == nil {
+		return true, nil
+	}
+	return false, ctx.Err()
+}
+
+func (s *Service) overloaded() error {
+	s.metrics.refused.Inc()
+	return &OverloadError{What: "readers catching up", Key: "stream_reader.catch_up_bytes", Limit: s.config.CatchUpBytes}
+}
+
+// share is what a read holds of the memory for catching up.
+type share struct {
+	service *Service
+	bytes   int64
+}
+
+// resize takes more, as reserve does, or gives back what is too much.
+func (m *share) resize(ctx context.Context, bytes int64) error {
+	if bytes > m.bytes {
+		if err := m.service.reserve(ctx, bytes-m.bytes); err != nil {
+			return err
+		}
+	} else {
+		m.service.memory.Release(m.bytes - bytes)
+	}
+	m.bytes = bytes
+	return nil
+}
+
+func (m *share) release() { m.service.memory.Release(m.bytes) }
 
 // begin finds the start of a read.
 func (s *Service) begin(ctx context.Context, req *Request, maxBytes uint64) (*cursor, error) {

@@ -20,9 +20,10 @@ type Output struct {
 }
 
 // Session delivers records, then follows the tail until a limit is met. emit is
-// called by one goroutine at a time; the frame it gets is valid until it returns.
+// called by one goroutine at a time; the frame it gets is valid until it returns. It
+// returns after how long it wants the next one; heartbeats come meanwhile.
 // Errors: as Read, and what emit returns.
-func (s *Service) Session(ctx context.Context, req Request, emit func(Output) error) error {
+func (s *Service) Session(ctx context.Context, req Request, emit func(Output) (time.Duration, error)) error {
 	if err := s.admit(); err != nil {
 		return err
 	}
@@ -47,29 +48,80 @@ type session struct {
 	cursor  *cursor
 	encoder *encoder
 	budget  *frame.Budget
-	out     func(Output) error
+	out     func(Output) (time.Duration, error)
 	beat    *time.Timer
-	told    bool // that it has caught up
-	stalled bool // once or more
+	beatAt  time.Time     // when beat fires
+	pause   time.Duration // before the next frame
+	told    bool          // that it has caught up
+	careful bool          // it stalled, or was paused: little is fetched ahead of it
 
 	delivered atomic.Uint64 // the position, for others to see
 }
 
 func (s *session) startHeartbeat() (stop func()) {
 	s.beat = time.NewTimer(time.Hour)
-	if !s.request.Heartbeats {
-		s.beat.Stop()
-	} else {
-		s.beat.Reset(s.service.config.Heartbeat)
-	}
+	s.beat.Stop()
+	s.delayBeat()
 	return func() { s.beat.Stop() }
 }
 
-func (s *session) emit(o Output) error {
+func (s *session) delayBeat() {
 	if s.request.Heartbeats {
 		s.beat.Reset(s.service.config.Heartbeat)
+		s.beatAt = time.Now().Add(s.service.config.Heartbeat)
 	}
-	return s.out(o)
+}
+
+func (s *session) emit(o Output) error {
+	s.delayBeat()
+	pause, err := s.out(o)
+	s.pause = max(s.pause, pause)
+	return err
+}
+
+// rest lets the pause that emit was asked for pass.
+func (s *session) rest(ctx context.Context, emit func(Output) error) error {
+	if s.pause <= 0 {
+		return nil
+	}
+	over := time.NewTimer(s.pause)
+	defer over.Stop()
+	for s.pause = 0; ; {
+		var err error
+		select {
+		case <-over.C:
+			return nil
+		case <-s.beat.C:
+			err = emit(Output{})
+		case <-s.service.stopping:
+			err = ErrStopping
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reserve takes the memory for catching up, with heartbeats while it waits. They may
+// take long, so it does not stand in line meanwhile.
+func (s *session) reserve(ctx context.Context) error {
+	if !s.request.Heartbeats {
+		return s.service.reserve(ctx, slowBytes)
+	}
+	for until := time.Now().Add(s.service.config.CatchUpWait); ; {
+		wait := min(time.Until(until), time.Until(s.beatAt))
+		if ok, err := s.service.acquire(ctx, slowBytes, wait); ok || err != nil {
+			return err
+		}
+		if !time.Now().Before(until) {
+			return s.service.overloaded()
+		}
+		if err := s.emit(Output{}); err != nil {
+			return err
+		}
+	}
 }
 
 // errDone ends a session in peace.
@@ -112,12 +164,12 @@ func (s *session) phases(ctx context.Context) error {
 
 // tellPosition answers a session that wants nothing.
 func (s *session) tellPosition(ctx context.Context) error {
-	if s.cursor.pos == s.cursor.tail.Next {
-		return s.tellCaughtUp(s.cursor.tail)
-	}
 	id, err := s.cursor.peek(ctx, s.encoder)
 	if err != nil {
 		return err
+	}
+	if s.encoder.pos == s.cursor.tail.Next {
+		return s.tellCaughtUp(s.cursor.tail)
 	}
 	return s.emit(Output{NextID: id})
 }
@@ -151,6 +203,9 @@ func (s *session) follow(ctx context.Context, sub *live.Subscription) error {
 		wait.Reset(s.request.Wait)
 	}
 	for {
+		if err := s.rest(ctx, s.emit); err != nil {
+			return err
+		}
 		view := sub.View(s.encoder.pos)
 		moved, err := s.step(ctx, &view)
 		if err != nil {
@@ -229,14 +284,17 @@ func (s *session) deliver(ctx context.Context, frames []*frame.Frame) error {
 }
 
 // catchUp delivers from blocks until the tail that the cursor knows. A client that
-// stalls loses what was made ready for it, and has it made again when it goes on.
+// stalls, or is to be sent nothing for as long, loses what was made ready for it, and
+// has it made again when it goes on.
 func (s *session) catchUp(ctx context.Context) error {
 	s.service.metrics.lag.Observe(float64(s.cursor.tail.Next - s.encoder.pos))
 	for s.cursor.pos < s.cursor.tail.Next {
+		if err := s.rest(ctx, s.emit); err != nil {
+			return err
+		}
 		switch err := s.pipe(ctx); {
-		case errors.Is(err, errStalled):
-			s.stalled = true
-			s.service.metrics.stalled.Inc()
+		case errors.Is(err, errStalled), errors.Is(err, errPaused):
+			s.careful = true
 			s.cursor.rewind(s.encoder.pos, s.cursor.tail)
 		case err != nil:
 			return err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/samsa-io/samsa/pkg/logindex"
+
 	"github.com/samsa-io/samsa/services/stream-reader/frame"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
 	"github.com/samsa-io/samsa/services/stream-reader/live"
@@ -211,6 +213,67 @@ func TestSession_MoreThanAllowedAreRefused(t *testing.T) {
 	})
 }
 
+// The owner dies before it announced a block, which is then damaged in the store:
+// whoever waits for it is told, and what comes behind it goes on.
+func TestSession_EndsAtADamagedBlockThatWasNotAnnounced(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.cluster.InlineBytes = 0
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		r.append(s, 3, 1)
+		synctest.Wait()
+		r.cluster.Append(s, true, records(3, 2, 1, 1))
+		key, offset := r.cluster.Damage(s)
+		r.cluster.Takeover(fake.Shard(s.Name))
+		<-one.done
+		var damage *logindex.DamageError
+		require.ErrorAs(t, one.err, &damage)
+		require.Equal(t, key, damage.Key)
+		require.Equal(t, offset, damage.Offset)
+		require.Len(t, one.records, 3)
+
+		req := all(s.Name)
+		req.Start = at(5)
+		behind := r.session(req, nil)
+		time.Sleep(time.Second)
+		r.append(s, 2, 1)
+		time.Sleep(time.Second)
+		behind.end()
+		require.Len(t, behind.records, 2)
+	})
+}
+
+func TestSession_FollowersOfADamagedBlockThatIsInTheirWayGoOnBehindIt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.cluster.InlineBytes = 0
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		r.cluster.Append(s, true, records(0, 2, 1, 1))
+		r.cluster.Damage(s)
+		req := all(s.Name)
+		req.Start = at(2)
+		behind := r.session(req, nil) // shares the follower that stands before the block
+		time.Sleep(time.Second)
+		r.append(s, 2, 1)
+		time.Sleep(time.Second)
+		<-one.done
+		require.Error(t, one.err)
+		behind.end()
+		require.Len(t, behind.records, 2)
+	})
+}
+
+func TestSession_EndsWhenTheOwnerRefusesToServeDamage(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		one := r.session(all(s.Name), nil)
+		time.Sleep(time.Second)
+		refused := &live.RefusedError{Err: errors.New("a slot is missing")}
+		r.cluster.Refuse(s, refused)
+		<-one.done
+		require.ErrorIs(t, one.err, refused)
+	})
+}
+
 // A slow client holds up nobody, loses nothing, and finds its way back.
 func TestSession_ThatIsSlowCatchesUpFromBlocks(t *testing.T) {
 	inBubble(t, func(c *rigConfig) { c.live.RingBytes = 2000 }, func(t *testing.T, r *rig, s *fake.Stream) {
@@ -347,6 +410,37 @@ func TestSession_HasNoBytesSentThatAreInMemory(t *testing.T) {
 	require.Less(t, carried(), slots*slotBytes/4)
 	grow()
 	require.GreaterOrEqual(t, carried(), slots*slotBytes, "what nobody has read comes along again")
+}
+
+// What a stalled session costs is a few responses, whether it follows or catches up.
+func TestSession_CutsLiveResponsesAsStoredOnes(t *testing.T) {
+	config := defaultRig()
+	cluster := fake.New()
+	r := newRig(t, cluster, config)
+	defer r.close()
+	s := cluster.Create(fake.Name(0))
+	const batches, perBatch = 3, 20
+	request := all(s.Name)
+	request.Limits.Count = batches * perBatch
+	most, caughtUp := 0, make(chan struct{})
+	one := r.session(request, func(o read.Output) error {
+		if o.Tail != nil {
+			close(caughtUp)
+		}
+		if o.Frame != nil {
+			most = max(most, o.Frame.Size())
+		}
+		return nil
+	})
+	<-caughtUp
+	for range batches {
+		r.cluster.Append(s, false, records(int(cluster.Len(s)), perBatch, 1, 50_000))
+	}
+	<-one.done
+	require.NoError(t, one.err)
+	require.Len(t, one.records, batches*perBatch)
+	check(t, s, one.records)
+	require.LessOrEqual(t, most, config.read.FrameBytes)
 }
 
 // noise is a body that does not compress.

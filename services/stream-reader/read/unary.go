@@ -30,17 +30,17 @@ func (s *Service) Read(ctx context.Context, req Request) (Result, error) {
 	}
 	defer s.leave()
 	until := time.Now().Add(req.Wait)
-	if err := s.reserve(ctx, slowBytes); err != nil {
+	memory := share{service: s}
+	defer memory.release()
+	if err := memory.resize(ctx, slowBytes); err != nil {
 		return Result{}, err
 	}
-	defer s.memory.Release(slowBytes)
-
 	c, err := s.begin(ctx, &req, firstAsk(req.Limits))
 	if err != nil {
 		return Result{}, err
 	}
 	req.Limits.Wire = frame.MaxBytes
-	r := &unary{service: s, cursor: c, encoder: s.newEncoder(c.id, frame.NewBudget(req.Limits), c.pos), tail: c.tail}
+	r := &unary{service: s, memory: &memory, cursor: c, encoder: s.newEncoder(c.id, frame.NewBudget(req.Limits), c.pos), tail: c.tail}
 	r.encoder.dense = true
 	if err := r.catchUp(ctx); err != nil {
 		return Result{}, err
@@ -61,25 +61,37 @@ func firstAsk(limits frame.Limits) uint64 {
 	return min(limits.Bytes, slowWindow)
 }
 
-// unary is a read under way.
+// unary is a read under way. While it works with blocks it has slowBytes of the
+// memory for catching up, while it waits for records only what it has gathered.
 type unary struct {
 	service *Service
+	memory  *share
 	cursor  *cursor
 	encoder *encoder
-	frames  []*frame.Frame
 	tail    live.Tail // proved, or announced, after the request arrived
+
+	frames   []*frame.Frame
+	gathered int64 // bytes that frames hold
 }
 
 func (r *unary) done() bool {
 	return r.encoder.done() || r.encoder.budget.Unreachable(r.tail.LastTimestamp)
 }
 
-func (r *unary) collect(f *frame.Frame) error {
+func (r *unary) gather(f *frame.Frame) {
 	r.frames = append(r.frames, f)
+	r.gathered += f.Memory()
+}
+
+func (r *unary) collect(f *frame.Frame) error {
+	r.gather(f)
 	return nil
 }
 
 func (r *unary) catchUp(ctx context.Context) error {
+	if err := r.memory.resize(ctx, slowBytes); err != nil {
+		return err
+	}
 	for !r.encoder.done() {
 		blocks, err := r.cursor.window(ctx, slowWindow)
 		if err != nil {
@@ -102,8 +114,18 @@ func (r *unary) catchUp(ctx context.Context) error {
 	return r.encoder.flush(r.collect)
 }
 
+// settle gives back what waiting does not need: it keeps what was gathered, and as
+// much again for joining it.
+func (r *unary) settle(ctx context.Context) error {
+	r.cursor.plan = nil // the owner may have sent bytes with it
+	return r.memory.resize(ctx, min(2*r.gathered, slowBytes))
+}
+
 // follow waits for records, which frames of the ring bring.
 func (r *unary) follow(ctx context.Context, until time.Time) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	sub := r.service.hub.Attach(r.cursor.name, r.cursor.shard, r.cursor.id, r.encoder.pos)
 	defer sub.Close()
 	timer := time.NewTimer(time.Until(until))
@@ -121,9 +143,15 @@ func (r *unary) follow(ctx context.Context, until time.Time) error {
 			if err := r.catchUp(ctx); err != nil {
 				return err
 			}
+			if err := r.settle(ctx); err != nil {
+				return err
+			}
 			continue
 		case len(view.Frames) > 0:
 			r.take(view.Frames)
+			if err := r.settle(ctx); err != nil {
+				return err
+			}
 			continue
 		}
 		select {
@@ -144,7 +172,7 @@ func (r *unary) take(frames []*frame.Frame) {
 		r.tail = live.Tail{Next: f.Next, LastTimestamp: f.LastTimestamp, LastIDMillis: f.LastIDMillis}
 		cut := f.Cut(r.encoder.pos, r.encoder.budget)
 		if cut != nil {
-			r.frames = append(r.frames, cut)
+			r.gather(cut)
 			r.encoder.pos = cut.Next
 		}
 		if r.encoder.done() {
@@ -155,41 +183,58 @@ func (r *unary) take(frames []*frame.Frame) {
 }
 
 func (r *unary) result(ctx context.Context) (Result, error) {
-	out := Result{Next: r.encoder.pos}
+	var out Result
 	if len(r.frames) > 0 {
 		out.Frame = frame.Join(r.frames)
 		r.service.metrics.recordsCatch.Add(float64(out.Frame.Count))
 		r.service.metrics.bytesCatch.Add(float64(out.Frame.Size()))
+	} else if r.encoder.pos < r.tail.Next {
+		if err := r.peek(ctx, &out); err != nil {
+			return Result{}, err
+		}
 	}
-	if r.tail.Next == out.Next {
+	if out.Next = r.encoder.pos; out.Next == r.tail.Next {
 		out.Tail, out.TailID = &r.tail, tailID(r.tail, r.cursor.id)
 		out.NextID = out.TailID
-		return out, nil
 	}
-	if out.Frame != nil {
-		return out, nil
-	}
-	r.cursor.rewind(out.Next, r.tail)
-	var err error
-	out.NextID, err = r.cursor.peek(ctx, r.encoder)
-	return out, err
+	return out, nil
 }
 
-// peek finds the id of the record where reading stopped before its first record.
+// peek finds where reading stopped, if nothing was read.
+func (r *unary) peek(ctx context.Context, out *Result) (err error) {
+	if err := r.memory.resize(ctx, slowBytes); err != nil {
+		return err
+	}
+	r.cursor.rewind(r.encoder.pos, r.tail)
+	out.NextID, err = r.cursor.peek(ctx, r.encoder)
+	r.tail = r.cursor.tail
+	return err
+}
+
+// peek finds the record where reading stopped before its first one: it moves the
+// encoder there, or to the tail, and returns the id.
 func (c *cursor) peek(ctx context.Context, e *encoder) (stream.SeqID, error) {
 	if e.stopped && e.stoppedMillis > 0 {
 		return stream.NewSeqID(e.stoppedMillis, e.pos, c.id.Salt()), nil
 	}
-	blocks, err := c.window(ctx, 1)
-	if err != nil {
-		return stream.SeqID{}, err
-	}
-	for _, block := range blocks {
-		for record := range block.From(e.pos) {
-			return stream.NewSeqID(record.IDMillis, record.SeqNum, c.id.Salt()), nil
+	for {
+		blocks, err := c.window(ctx, 1)
+		if err != nil {
+			return stream.SeqID{}, err
+		}
+		for _, block := range blocks {
+			for record := range block.From(e.pos) {
+				if !e.budget.Early(record.Timestamp) {
+					e.pos = record.SeqNum
+					return stream.NewSeqID(record.IDMillis, record.SeqNum, c.id.Salt()), nil
+				}
+			}
+		}
+		if blocks == nil {
+			e.pos = c.tail.Next
+			return c.nextID(), nil
 		}
 	}
-	return c.nextID(), nil
 }
 
 // rewind makes the cursor go on from pos, up to a tail that it may not know.

@@ -1,6 +1,7 @@
 package read_test
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +105,46 @@ func TestRead_OfNothingNamesTheRecordAtTheStart(t *testing.T) {
 	})
 }
 
+// The position is the first record at or past the timestamp, wherever in its block.
+func TestRead_OfNothingFromATimestampNamesItsRecord(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
+		batch := records(0, 10, 1, 10)
+		for i := range batch {
+			batch[i].Timestamp = uint64(i + 1)
+		}
+		r.cluster.Append(s, false, batch)
+		early := uint64(5)
+		for name, limits := range map[string]frame.Limits{
+			"count 0": {Bytes: frame.Unlimited},
+			"bytes 0": {Count: frame.Unlimited},
+			"until":   {Count: frame.Unlimited, Bytes: frame.Unlimited, Until: &early},
+		} {
+			for timestamp, want := range map[uint64]uint64{8: 7, 10: 9, 11: 10} {
+				req := all(s.Name)
+				req.Start, req.Limits = live.Start{Kind: live.AtTimestamp, Value: timestamp}, limits
+				result, seqs, err := r.read(req)
+				require.NoError(t, err, name)
+				require.Empty(t, seqs, name)
+				require.Equal(t, want, uint64(result.Next), name)
+				require.Equal(t, stream.NewSeqID(1, stream.SeqNum(want), s.ID.Salt()), result.NextID, name)
+				require.Equal(t, want == 10, result.Tail != nil, name)
+				if limits.Until != nil {
+					continue // a session at the tail waits for an earlier one
+				}
+				var ids []stream.SeqID
+				one := r.session(req, func(o read.Output) error {
+					ids = append(ids, o.NextID)
+					return nil
+				})
+				<-one.done
+				require.NoError(t, one.err, name)
+				require.Equal(t, []stream.SeqID{result.NextID}, ids, name)
+				require.Equal(t, want == 10, len(one.tails) > 0, name)
+			}
+		}
+	})
+}
+
 func TestRead_StopsInsideABlock(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, r *rig, s *fake.Stream) {
 		r.append(s, 5, 5)
@@ -162,6 +203,50 @@ func TestRead_WaitsForWhatIsMissing(t *testing.T) {
 		require.EqualValues(t, 5, result.Next)
 		time.Sleep(time.Second)
 		synctest.Wait()
+	})
+}
+
+func TestRead_ThatWaitsLeavesTheMemoryToOthers(t *testing.T) {
+	inBubble(t, tight, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.append(s, 5, 1)
+		poll := all(s.Name)
+		poll.Start, poll.Wait = at(5), time.Hour
+		poll.Limits.Count = 1
+		var polls sync.WaitGroup
+		for range 10 {
+			polls.Go(func() {
+				_, seqs, err := r.read(poll)
+				require.NoError(t, err)
+				require.Equal(t, []uint64{5}, seqs)
+			})
+		}
+		synctest.Wait()
+		_, seqs, err := r.read(all(s.Name))
+		require.NoError(t, err)
+		require.Len(t, seqs, 5)
+		r.append(s, 1, 1)
+		polls.Wait()
+	})
+}
+
+func TestRead_ThatWaitsPaysForWhatItHasGathered(t *testing.T) {
+	inBubble(t, tight, func(t *testing.T, r *rig, s *fake.Stream) {
+		r.append(s, 5, 1)
+		poll := all(s.Name)
+		poll.Wait = time.Minute
+		var polls sync.WaitGroup
+		polls.Go(func() {
+			_, seqs, err := r.read(poll)
+			require.NoError(t, err)
+			require.Len(t, seqs, 5)
+		})
+		synctest.Wait()
+		_, _, err := r.read(all(s.Name))
+		var overload *read.OverloadError
+		require.ErrorAs(t, err, &overload)
+		polls.Wait()
+		_, _, err = r.read(all(s.Name))
+		require.NoError(t, err)
 	})
 }
 

@@ -95,7 +95,7 @@ const indexPatience = 2 * time.Second
 
 // newFinder has small caches: what expires is looked at once in a long while.
 func newFinder(r *recent.Records, store objstore.Store, pool *pgxpool.Pool) *expiry.Finder {
-	footers := logindex.LocatorConfig{FooterCacheBytes: 8 << 20, StateCacheBytes: 8 << 20, Parallel: 8}
+	footers := logindex.LocatorConfig{FooterCacheBytes: 8 << 20, StateCacheBytes: 8 << 20, InflightBytes: 16 << 20, Parallel: 8}
 	older := history.New(chunkindex.New(pool, indexPatience), logindex.NewLocator(store, footers), 1<<20)
 	return expiry.NewFinder(r, older, store)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -215,6 +216,34 @@ func (c *Cluster) Delete(s *Stream, err error) {
 	s.Gone = &live.GoneError{Err: err}
 	c.mu.Unlock()
 	c.Bus.publishChange(live.Change{Bucket: s.Name.Bucket, Stream: s.Name.Stream})
+}
+
+// Refuse makes Locate fail with err.
+func (c *Cluster) Refuse(s *Stream, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Gone = err
+}
+
+// Damage flips a bit of a stream's newest block where it is stored; it returns the
+// object and the block's place in it.
+func (c *Cluster) Damage(s *Stream) (key string, offset uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.owners[Shard(s.Name)]
+	span, _ := o.index.Lookup(s.ID, s.tail().Next-1, 1)
+	block := span.Blocks[0]
+	object, err := c.Store.Get(context.Background(), block.Key(), objstore.Whole)
+	if err != nil {
+		panic(err)
+	}
+	body := slices.Clone(object.Body)
+	body[block.Offset] ^= 1
+	if err := c.Store.Delete(context.Background(), block.Key()); err != nil {
+		panic(err)
+	}
+	c.put(block.Key(), body)
+	return block.Key(), block.Offset
 }
 
 // Len is how many records a stream has.

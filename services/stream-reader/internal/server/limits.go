@@ -1,7 +1,7 @@
 package server
 
 import (
-	"context"
+	"time"
 
 	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -35,19 +35,12 @@ func (l Limits) subscribe(name stream.Name) (leave func(), err error) {
 	return l.Subscribers.Enter(name.String(), "")
 }
 
-// sent charges what a read has brought.
-func (l Limits) sent(name stream.Name, f *frame.Frame) {
-	if f != nil {
-		l.Rates.Charge(name.String(), costOf(f))
-	}
-}
-
-// pace charges it, and has a session wait until more may be sent.
-func (l Limits) pace(ctx context.Context, name stream.Name, f *frame.Frame) error {
+// sent charges what a read has brought, and returns after how long more may be sent.
+func (l Limits) sent(name stream.Name, f *frame.Frame) time.Duration {
 	if l.Rates == nil || f == nil {
-		return nil
+		return 0
 	}
-	return l.Rates.Pace(ctx, name.String(), costOf(f))
+	return l.Rates.Charge(name.String(), costOf(f))
 }
 
 func costOf(f *frame.Frame) limit.Cost {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -69,11 +70,11 @@ func (s *Server) ReadSession(in *samsav1.ReadSessionRequest, to grpc.ServerStrea
 		return translate(err)
 	}
 	defer leave()
-	err = s.service.Session(to.Context(), req, func(o read.Output) error {
+	err = s.service.Session(to.Context(), req, func(o read.Output) (time.Duration, error) {
 		if err := to.Send(sessionResponse(o)); err != nil {
-			return err
+			return 0, err
 		}
-		return s.limits.pace(to.Context(), req.Name, o.Frame)
+		return s.limits.sent(req.Name, o.Frame), nil
 	})
 	if err != nil {
 		return translate(err)

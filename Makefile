@@ -28,9 +28,13 @@ up: .env ## the split system in containers, with dashboards: docker compose up
 down: ## stop it; its volumes stay
 	@docker compose down
 
+# Each placeholder of .env.example ("trial") becomes 32 random bytes.
 .env:
-	@cp .env.example .env
-	@echo "made .env from .env.example: change its secrets before anybody else can reach this machine"
+	@umask 077; while IFS= read -r line; do \
+	  [[ $$line != [A-Z]*=*trial* ]] || line="$${line%%=*}=$$(od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n')"; \
+	  printf '%s\n' "$$line"; done <.env.example >.env.new
+	@mv .env.new .env
+	@echo "made .env, with secrets of its own: keep it, the volumes are made with them"
 
 .PHONY: build
 build: need-go ## build every program into bin/

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,24 @@ func TestPlaces_CountWhatAKeyHolds(t *testing.T) {
 	require.Error(t, err, "leaving twice gave one place back")
 	again()
 	require.Equal(t, 2.0, testutil.ToFloat64(m.refused.WithLabelValues("router.token_sessions")))
+}
+
+// An alert goes by the rate of refusals, which takes a series that was there before.
+func TestMetrics_ShowEachLimitBeforeItIsMet(t *testing.T) {
+	m, err := NewMetrics("test", prometheus.NewRegistry())
+	require.NoError(t, err)
+	NewRates(Rate{Requests: 1, Bytes: 1}, "x", m)
+	NewPlaces(1, "sessions", "x_sessions", m)
+	NewPlaces(0, "streams", "x_streams", m)
+	NewRoom(1, "bytes", "x_room", m)
+	require.NoError(t, testutil.CollectAndCompare(m.refused, strings.NewReader(`
+# HELP samsa_test_limit_refused_total What was refused because a limit was met, by the limit's setting.
+# TYPE samsa_test_limit_refused_total counter
+samsa_test_limit_refused_total{limit="x_bytes_per_sec"} 0
+samsa_test_limit_refused_total{limit="x_requests_per_sec"} 0
+samsa_test_limit_refused_total{limit="x_room"} 0
+samsa_test_limit_refused_total{limit="x_sessions"} 0
+`)))
 }
 
 func TestDistinct_CountsThingsOnceAndForgetsThem(t *testing.T) {

@@ -24,6 +24,14 @@ func NewMetrics(subsystem string, reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
+// show begins a limit's series, before the limit is met: of a series that begins with
+// the first refusal, rates do not see it.
+func (m *Metrics) show(limit string) {
+	if m != nil {
+		m.refused.WithLabelValues(limit)
+	}
+}
+
 func (m *Metrics) exceeded(limit string) {
 	if m != nil {
 		m.refused.WithLabelValues(limit).Inc()

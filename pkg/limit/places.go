@@ -17,6 +17,9 @@ type Places struct {
 
 // NewPlaces bounds what each key holds to limit; what and setting are for the error.
 func NewPlaces(limit int64, what, setting string, m *Metrics) *Places {
+	if limit > 0 {
+		m.show(setting)
+	}
 	return &Places{
 		limit: limit, metrics: m, exceeded: Exceeded{What: what, Key: setting, Limit: limit},
 		held: map[string]map[string]int64{}, all: map[string]int64{},

@@ -78,11 +78,22 @@ func NewRates(r Rate, setting string, m *Metrics) *Rates {
 	if r == (Rate{}) {
 		return nil
 	}
-	return &Rates{
+	rates := &Rates{
 		limits: [kinds]int64{r.Requests, r.Records, r.Bytes}, key: setting, metrics: m,
 		byKey: map[string]*list.Element{}, recent: list.New(),
 	}
+	for kind, limit := range rates.limits {
+		if limit > 0 {
+			m.show(rates.setting(kind))
+		}
+	}
+	return rates
 }
+
+func kindName(kind int) string { return [kinds]string{"requests", "records", "bytes"}[kind] }
+
+// setting is the name of a kind's limit.
+func (r *Rates) setting(kind int) string { return r.key + "_" + kindName(kind) + "_per_sec" }
 
 // CountsRecords tells whether the number of records matters: it takes time to find.
 func (r *Rates) CountsRecords() bool { return r != nil && r.limits[records] > 0 }
@@ -167,8 +178,7 @@ func (r *Rates) empty(e *entry, now time.Time) *Exceeded {
 		}
 		wait := time.Duration((1 - tokens) / float64(bucket.Limit()) * float64(time.Second))
 		if worst == nil || wait > worst.Retry {
-			name := [kinds]string{"requests", "records", "bytes"}[kind]
-			worst = &Exceeded{What: name + " a second", Key: r.key + "_" + name + "_per_sec", Limit: r.limits[kind], Retry: max(wait, time.Millisecond)}
+			worst = &Exceeded{What: kindName(kind) + " a second", Key: r.setting(kind), Limit: r.limits[kind], Retry: max(wait, time.Millisecond)}
 		}
 	}
 	return worst

@@ -19,6 +19,7 @@ func NewRoom(limit int64, what, setting string, m *Metrics) *Room {
 	if limit <= 0 {
 		return nil
 	}
+	m.show(setting)
 	return &Room{exceeded: Exceeded{What: what, Key: setting, Limit: limit}, metrics: m}
 }
 

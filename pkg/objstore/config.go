@@ -20,7 +20,8 @@ type Config struct {
 type S3Config struct {
 	// Endpoint: "" for AWS, else http://host:port or https://host:port.
 	Endpoint string `koanf:"endpoint"`
-	// Region: "" takes it from the environment, as AWS's own tools do.
+	// Region: "" takes it from the environment, as AWS's own tools do, and is
+	// us-east-1 for an endpoint if there is none either.
 	Region string `koanf:"region"`
 	// PathStyle asks for endpoint/bucket/key instead of bucket.endpoint/key.
 	PathStyle bool `koanf:"path_style"`
@@ -33,18 +34,10 @@ type S3Config struct {
 	CAFile string `koanf:"ca_file"`
 }
 
-// Default is the S3 server of compose.yaml.
+// Default is the S3 server of compose.yaml. It has neither keys nor a region: with an
+// endpoint of "" they would go to AWS, in place of what its own chain finds.
 func Default() Config {
-	return Config{
-		URL: "s3://samsa",
-		S3: S3Config{
-			Endpoint:        "http://localhost:7070",
-			Region:          "us-east-1",
-			PathStyle:       true,
-			AccessKeyID:     "samsa",
-			SecretAccessKey: "samsa-secret",
-		},
-	}
+	return Config{URL: "s3://samsa", S3: S3Config{Endpoint: "http://localhost:7070", PathStyle: true}}
 }
 
 // Validate names every problem, each with its key below [storage], the value and

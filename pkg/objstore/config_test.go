@@ -10,6 +10,15 @@ import (
 
 func TestConfig_DefaultIsValid(t *testing.T) { require.NoError(t, objstore.Default().Validate()) }
 
+// Whoever empties the endpoint means AWS, which is to be asked with the keys and in the
+// region of the machine's own role.
+func TestConfig_DefaultHasNoKeysForAWS(t *testing.T) {
+	c := objstore.Default()
+	c.S3.Endpoint = ""
+	require.NoError(t, c.Validate())
+	require.Empty(t, c.S3.Region+c.S3.AccessKeyID+c.S3.SecretAccessKey)
+}
+
 func TestConfig_Validate(t *testing.T) {
 	for _, url := range []string{"mem://", "file:///var/lib/samsa", "s3://bucket", "s3://bucket/", "s3://bucket/a/prefix/"} {
 		require.NoError(t, objstore.Config{URL: url}.Validate(), url)

@@ -93,12 +93,13 @@ func TestSecrets_AreNotShown(t *testing.T) {
 	c := Default()
 	loaded, err := config.Load(config.Options{Sections: c.Sections(), DefaultFiles: []string{}, Environ: []string{
 		"SAMSA_AUTH_ROOT_TOKEN=" + testSecret, "SAMSA_AUTH_PEER_SECRET=" + testSecret, "SAMSA_DATABASE_PASSWORD=" + testSecret,
-		"SAMSA_STORAGE_S3_SECRET_ACCESS_KEY=" + testSecret, "SAMSA_DATABASE_URL=postgres://u:" + testSecret + "@h/d",
+		"SAMSA_STORAGE_S3_ACCESS_KEY_ID=id", "SAMSA_STORAGE_S3_SECRET_ACCESS_KEY=" + testSecret,
+		"SAMSA_DATABASE_URL=postgres://u:" + testSecret + "@h/d",
 		"SAMSA_NATS_URLS=nats://u:" + testSecret + "@h:1,nats://" + testSecret + "@i:1",
 		"SAMSA_SERVER_ETCD_ENDPOINTS=http://" + testSecret + "@h:1",
 	}})
 	require.NoError(t, err)
-	require.Len(t, loaded.Changed(), 7)
+	require.Len(t, loaded.Changed(), 8)
 	for _, v := range loaded.Values() {
 		require.NotContains(t, v.Value, testSecret[:8], v.Key)
 	}

@@ -5,10 +5,12 @@ package compose
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -207,6 +209,27 @@ func withTLS(t *testing.T, s stack) {
 	defer c.Close()
 	_, err = c.Bucket(bucket).Stream("my-stream").CheckTail(t.Context())
 	require.NoError(t, err)
+	renewCertificate(t, certificates, strings.TrimPrefix(address, "https://"))
+}
+
+// renewCertificate puts another certificate in the place of the edge's, which takes it
+// up without a restart.
+func renewCertificate(t *testing.T, folder, address string) {
+	t.Helper()
+	next := newCertificates(t)
+	pair, err := tls.LoadX509KeyPair(next+"/tls.crt", next+"/tls.key")
+	require.NoError(t, err)
+	for _, file := range []string{"/tls.key", "/tls.crt"} {
+		require.NoError(t, os.Rename(next+file, folder+file))
+	}
+	require.Eventually(t, func() bool {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].Equal(pair.Leaf)
+	}, time.Minute, 100*time.Millisecond, "the edge goes on showing the certificate of before")
 }
 
 func killWriter(t *testing.T, s stack, l *load) {

@@ -42,7 +42,7 @@ func (s stack) all(t *testing.T) (found []container) {
 	t.Helper()
 	ids := strings.Fields(s.compose(t, "", "ps", "-a", "-q"))
 	require.NoError(t, json.Unmarshal([]byte(docker(t, append([]string{"inspect"}, ids...)...)), &found))
-	return slices.DeleteFunc(found, func(c container) bool { return c.service() == "volumes" })
+	return slices.DeleteFunc(found, func(c container) bool { return c.service() == "volumes" || c.service() == "certificates" })
 }
 
 // Every container runs as somebody without rights, and cannot write where it should

@@ -34,18 +34,22 @@ func (s stack) image(t *testing.T, service string) string {
 
 func TestEnvoy_AcceptsItsConfiguration(t *testing.T) {
 	s := newStack(t)
-	certificates := t.TempDir()
+	certificates, inside := t.TempDir(), t.TempDir()
 	validate := func() string {
-		return docker(t, "run", "--rm", "--read-only", "-v", folder(t, "envoy")+":/etc/envoy:ro", "-v", certificates+":/certs:ro",
+		return docker(t, "run", "--rm", "--read-only", "-v", folder(t, "envoy")+":/etc/envoy:ro", "-v", certificates+":/certs:ro", "-v", inside+":/etc/samsa/tls:ro",
 			"--entrypoint", "/bin/bash", s.image(t, "edge"), "-c", "/bin/bash /etc/envoy/start.sh --mode validate 2>&1")
 	}
 	plain := validate()
 	require.Contains(t, plain, "no TLS")
 	require.Contains(t, plain, "OK")
 
-	certificates = newCertificates(t)
+	require.Contains(t, plain, "clear text to the routers")
+
+	certificates, inside = newCertificates(t), newCertificates(t)
+	require.NoError(t, os.Rename(inside+"/tls.crt", inside+"/ca.pem"))
 	secured := validate()
 	require.Contains(t, secured, "TLS on 8443")
+	require.Contains(t, secured, "TLS to the routers")
 	require.Contains(t, secured, "loading 3 listener(s)")
 }
 

@@ -1,8 +1,10 @@
 package deploy
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -13,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
+
+	"github.com/samsa-io/samsa/pkg/config"
 )
 
 const root = "../.."
@@ -34,6 +38,7 @@ type composeFile struct {
 		CapDrop     []string          `json:"cap_drop"`
 		Environment map[string]string `json:"environment"`
 		Healthcheck map[string]any    `json:"healthcheck"`
+		DependsOn   map[string]any    `json:"depends_on"`
 		Deploy      struct {
 			Resources struct {
 				Limits map[string]any `json:"limits"`
@@ -49,7 +54,7 @@ func compose(t *testing.T) (c composeFile) {
 }
 
 func TestCompose_EveryServiceIsPinnedBoundedAndUnprivileged(t *testing.T) {
-	unchecked := []string{"otel-collector", "jaeger", "volumes", "samsa"} // compose.yaml says why
+	unchecked := []string{"otel-collector", "jaeger", "volumes", "certificates", "samsa"} // compose.yaml says why
 	for name, s := range compose(t).Services {
 		require.NotEmpty(t, s.Profiles, name)
 		require.Regexp(t, regexp.MustCompile(`:[^:]+$`), s.Image, name)
@@ -85,6 +90,115 @@ func TestCompose_GoIsToldOfItsMemory(t *testing.T) {
 	require.Equal(t, 6, found)
 }
 
+// examples is every key of example.toml with its default.
+func examples(t *testing.T) map[string]string {
+	t.Helper()
+	values, section := map[string]string{}, ""
+	for line := range strings.Lines(string(read(t, "deploy/config/example.toml"))) {
+		line = strings.TrimSpace(line)
+		if name, ok := strings.CutPrefix(line, "["); ok && strings.HasSuffix(name, "]") {
+			section = strings.TrimSuffix(name, "]")
+		} else if key, value, ok := strings.Cut(line, " = "); ok && !strings.HasPrefix(line, "#") {
+			values[section+"."+key] = value
+		}
+	}
+	return values
+}
+
+// requireBudget checks that what a program may hold by its limits, and a little for
+// itself, is within what Go is told to use. deploy/README.md has the formulas.
+func requireBudget(t *testing.T, program string, environment map[string]string) {
+	t.Helper()
+	const mebibyte = 1 << 20
+	defaults := examples(t)
+	value := func(key string) int64 {
+		text, given := environment[config.Variable(key)]
+		if !given {
+			text = defaults[key]
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		require.NoError(t, err, key)
+		return n
+	}
+	budget := int64(50 * mebibyte)
+	switch program {
+	case "stream-writer":
+		budget += value("storage.max_inflight_bytes")*5/4 + value("storage.recent_bytes") + value("stream_writer.index_bytes")
+	case "stream-reader":
+		for _, key := range []string{"cache_bytes", "fetch_bytes", "footer_cache_bytes", "live_bytes", "catch_up_bytes"} {
+			budget += value("stream_reader." + key)
+		}
+		budget += value("stream_reader.max_sessions") * 2 * mebibyte / 5
+	case "compactor":
+		budget += value("compactor.parallel") * value("compactor.job_bytes") * 5
+	case "router":
+		budget += value("router.max_inflight_bytes")*2 + value("router.token_sessions")*6*mebibyte/5
+	}
+	told, err := strconv.ParseInt(strings.TrimSuffix(environment["GOMEMLIMIT"], "MiB"), 10, 64)
+	require.NoError(t, err, program)
+	require.LessOrEqual(t, budget/mebibyte, told, "%s may hold more MiB than GOMEMLIMIT", program)
+}
+
+func TestCompose_LimitsFitTheMemory(t *testing.T) {
+	for name, s := range compose(t).Services {
+		if _, ours := s.Environment["SAMSA_STORAGE_URL"]; ours {
+			requireBudget(t, name, s.Environment)
+		}
+	}
+}
+
+func TestCompose_ProgramsKnowEachOtherByCertificatesOfTheirRoles(t *testing.T) {
+	for name, s := range compose(t).Services {
+		if _, ours := s.Environment["SAMSA_STORAGE_URL"]; ours {
+			require.Equal(t, "/etc/samsa/tls/"+name+".pem", s.Environment["SAMSA_TLS_CERT_FILE"], name)
+			require.Equal(t, "/etc/samsa/tls/"+name+"-key.pem", s.Environment["SAMSA_TLS_KEY_FILE"], name)
+			require.Equal(t, "/etc/samsa/tls/ca.pem", s.Environment["SAMSA_TLS_CA_FILE"], name)
+			require.Contains(t, s.DependsOn, "certificates", name)
+		}
+	}
+}
+
+// The root token is taken out once there is another one that may issue tokens.
+func TestCompose_ComesUpWithoutARootToken(t *testing.T) {
+	for name, s := range compose(t).Services {
+		if token, ok := s.Environment["SAMSA_AUTH_ROOT_TOKEN"]; ok {
+			require.Equal(t, "${SAMSA_ROOT_TOKEN:-}", token, name)
+		}
+	}
+}
+
+// What make writes into .env: what stands in .env.example is known to everybody.
+func TestMake_MakesSecretsOfItsOwn(t *testing.T) {
+	folder := t.TempDir()
+	for _, file := range []string{"Makefile", ".env.example"} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, file), read(t, file), 0o600))
+	}
+	secrets := func() map[string]string {
+		out, err := exec.CommandContext(t.Context(), "make", "-s", "-C", folder, ".env").CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		body, err := os.ReadFile(filepath.Join(folder, ".env"))
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(filepath.Join(folder, ".env")))
+		found := map[string]string{}
+		given := strings.Split(string(read(t, ".env.example")), "\n")
+		for i, line := range strings.Split(string(body), "\n") {
+			if line != given[i] {
+				name, secret, _ := strings.Cut(line, "=")
+				require.True(t, strings.HasPrefix(given[i], name+"="), line)
+				require.Regexp(t, "^[0-9a-f]{64}$", secret)
+				found[name] = secret
+			}
+		}
+		return found
+	}
+	first, second := secrets(), secrets()
+	for _, name := range []string{"SAMSA_ROOT_TOKEN", "POSTGRES_PASSWORD", "S3_SECRET_ACCESS_KEY", "GRAFANA_PASSWORD"} {
+		require.NotEmpty(t, first[name], name)
+		require.NotEqual(t, first[name], second[name], name)
+	}
+	require.Len(t, first, 4)
+}
+
 func TestCompose_EveryVariableHasAnExample(t *testing.T) {
 	given := string(read(t, ".env.example"))
 	for _, m := range regexp.MustCompile(`\$\{([A-Z0-9_]+)`).FindAllStringSubmatch(string(read(t, "compose.yaml")), -1) {
@@ -96,7 +210,7 @@ func TestCompose_EveryVariableHasAnExample(t *testing.T) {
 
 func TestYAML_Decodes(t *testing.T) {
 	files := []string{
-		"deploy/envoy/envoy.yaml", "deploy/otel/collector.yaml", "deploy/prometheus/prometheus.yaml", "deploy/prometheus/alerts.yaml",
+		"deploy/envoy/envoy.yaml", "deploy/envoy/certificate.yaml", "deploy/otel/collector.yaml", "deploy/prometheus/prometheus.yaml", "deploy/prometheus/alerts.yaml",
 		"deploy/grafana/provisioning/datasources/samsa.yaml", "deploy/grafana/provisioning/dashboards/samsa.yaml",
 	}
 	for _, file := range files {
@@ -104,6 +218,66 @@ func TestYAML_Decodes(t *testing.T) {
 		require.NoError(t, yaml.Unmarshal(read(t, file), &decoded), file)
 		require.NotEmpty(t, decoded, file)
 	}
+}
+
+// envoyFile is what these tests look at in envoy.yaml.
+type envoyFile struct {
+	OverloadManager struct {
+		Monitors []struct {
+			Name   string         `json:"name"`
+			Config map[string]any `json:"typed_config"`
+		} `json:"resource_monitors"`
+		Actions []struct {
+			Name string `json:"name"`
+		} `json:"actions"`
+	} `json:"overload_manager"`
+	StaticResources struct {
+		Listeners []struct {
+			Name   string `json:"name"`
+			Bypass bool   `json:"bypass_overload_manager"`
+			Buffer int    `json:"per_connection_buffer_limit_bytes"`
+			Chains []struct {
+				Filters []struct {
+					Config struct {
+						StreamIdle  string `json:"stream_idle_timeout"`
+						StreamFlush string `json:"stream_flush_timeout"`
+						HTTP2       struct {
+							Window int `json:"initial_stream_window_size"`
+						} `json:"http2_protocol_options"`
+					} `json:"typed_config"`
+				} `json:"filters"`
+			} `json:"filter_chains"`
+		} `json:"listeners"`
+	} `json:"static_resources"`
+}
+
+// Sessions may be silent for ever, so it takes other bounds on what the edge keeps for
+// clients that take nothing, all of them below its container's memory.
+func TestEnvoy_BoundsWhatItKeepsForStalledClients(t *testing.T) {
+	var e envoyFile
+	require.NoError(t, yaml.Unmarshal(read(t, "deploy/envoy/envoy.yaml"), &e))
+	for _, l := range e.StaticResources.Listeners {
+		require.Equal(t, l.Name == "metrics", l.Bypass, "whoever looks at the edge must see it when it is full")
+		if l.Name != "metrics" {
+			http := l.Chains[0].Filters[0].Config
+			require.Equal(t, "0s", http.StreamIdle, l.Name)
+			require.Equal(t, "60s", http.StreamFlush, l.Name)
+			require.Equal(t, 256<<10, http.HTTP2.Window, l.Name)
+			require.Equal(t, 256<<10, l.Buffer, l.Name)
+		}
+	}
+	limits := map[string]any{}
+	for _, m := range e.OverloadManager.Monitors {
+		limits[m.Name] = cmp.Or(m.Config["max_heap_size_bytes"], m.Config["max_active_downstream_connections"])
+	}
+	require.EqualValues(t, 400<<20, limits["envoy.resource_monitors.fixed_heap"])
+	require.Equal(t, "512M", compose(t).Services["edge"].Deploy.Resources.Limits["memory"])
+	require.Contains(t, limits, "envoy.resource_monitors.global_downstream_max_connections")
+	actions := []string{}
+	for _, a := range e.OverloadManager.Actions {
+		actions = append(actions, a.Name)
+	}
+	require.Subset(t, actions, []string{"envoy.overload_actions.reset_high_memory_stream", "envoy.overload_actions.stop_accepting_requests"})
 }
 
 type dashboard struct {
@@ -178,20 +352,10 @@ func TestPrometheus_EachAlertIsExplained(t *testing.T) {
 }
 
 func TestGuide_NamesSettingsThatThereAre(t *testing.T) {
-	known := map[string]bool{}
-	section := ""
-	for line := range strings.Lines(string(read(t, "deploy/config/example.toml"))) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "["); ok && strings.HasSuffix(name, "]") {
-			section = strings.TrimSuffix(name, "]")
-			continue
-		}
-		if key, _, ok := strings.Cut(line, " = "); ok {
-			known[section+"."+key] = true
-		}
-	}
+	known := examples(t)
 	named := regexp.MustCompile("`((?:server|storage|database|nats|auth|observability|router|account|bucket|stream_writer|stream_reader|compactor)\\.[a-z0-9_.]+|tls\\.[a-z]+_[a-z_]+)`")
 	for _, m := range named.FindAllStringSubmatch(string(read(t, "deploy/README.md")), -1) {
-		require.True(t, known[m[1]], "deploy/config/example.toml has no %s", m[1])
+		require.Contains(t, known, m[1], "deploy/config/example.toml has no such key")
 	}
 }
 

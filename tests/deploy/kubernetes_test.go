@@ -14,10 +14,14 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/samsa-io/samsa/pkg/config"
+	"github.com/samsa-io/samsa/pkg/service"
 )
 
 const base = "../../deploy/kubernetes/base"
@@ -58,6 +62,7 @@ func newObject(t *testing.T, m metav1.TypeMeta) any {
 		"v1/Namespace": &corev1.Namespace{}, "v1/ConfigMap": &corev1.ConfigMap{}, "v1/Service": &corev1.Service{},
 		"v1/ServiceAccount":  &corev1.ServiceAccount{},
 		"apps/v1/Deployment": &appsv1.Deployment{}, "apps/v1/StatefulSet": &appsv1.StatefulSet{},
+		"networking.k8s.io/v1/NetworkPolicy":            &networkingv1.NetworkPolicy{},
 		"policy/v1/PodDisruptionBudget":                 &policyv1.PodDisruptionBudget{},
 		"autoscaling/v2/HorizontalPodAutoscaler":        &autoscalingv2.HorizontalPodAutoscaler{},
 		"monitoring.coreos.com/v1/ServiceMonitor":       &monitor{},
@@ -170,6 +175,17 @@ func TestKubernetes_GoIsToldOfItsMemory(t *testing.T) {
 	}
 }
 
+func TestKubernetes_LimitsFitTheMemory(t *testing.T) {
+	_, all := resources(t)
+	for _, w := range programs(all) {
+		environment := map[string]string{}
+		for _, v := range w.pod.Spec.Containers[0].Env {
+			environment[v.Name] = v.Value
+		}
+		requireBudget(t, w.name, environment)
+	}
+}
+
 // A pod must be allowed as long to stop as its program may take at most.
 func TestKubernetes_PodsMayDrain(t *testing.T) {
 	const longestStop = 60 // service.StopTimeout, in seconds
@@ -179,4 +195,98 @@ func TestKubernetes_PodsMayDrain(t *testing.T) {
 			require.Greater(t, *w.pod.Spec.TerminationGracePeriodSeconds, int64(longestStop), w.name)
 		}
 	}
+}
+
+// settings is the configuration of a workload's program: the ConfigMap and the
+// variables of its own, by the loader that programs have.
+func (w workload) settings(t *testing.T, all []any) service.Config {
+	t.Helper()
+	var environ []string
+	for _, object := range all {
+		if m, ok := object.(*corev1.ConfigMap); ok {
+			for name, value := range m.Data {
+				environ = append(environ, name+"="+value)
+			}
+		}
+	}
+	for _, v := range w.pod.Spec.Containers[0].Env {
+		if strings.HasPrefix(v.Name, "SAMSA_") && v.ValueFrom == nil {
+			environ = append(environ, v.Name+"="+v.Value)
+		}
+	}
+	c := service.Default()
+	_, err := config.Load(config.Options{Sections: c.Sections(), Foreign: service.Foreign(), Environ: environ, DefaultFiles: []string{}})
+	require.NoError(t, err, w.name)
+	return c
+}
+
+func programs(all []any) []workload {
+	return slices.DeleteFunc(workloads(all), func(w workload) bool { return w.name == "edge" })
+}
+
+// Keys or a region that come from nowhere would be used in place of the pods' role.
+func TestKubernetes_AWSIsAskedWithTheRoleOfThePods(t *testing.T) {
+	_, all := resources(t)
+	for _, w := range programs(all) {
+		s3 := w.settings(t, all).Storage.S3
+		require.Empty(t, s3.Endpoint+s3.Region+s3.AccessKeyID+s3.SecretAccessKey, w.name)
+		require.False(t, s3.PathStyle, w.name)
+	}
+	production := service.Default()
+	_, err := config.Load(config.Options{Sections: production.Sections(), Foreign: service.Foreign(), File: root + "/deploy/config/production.toml"})
+	require.NoError(t, err)
+	require.Zero(t, production.Storage.S3)
+}
+
+func TestKubernetes_ProgramsKnowEachOtherByCertificatesOfTheirRoles(t *testing.T) {
+	_, all := resources(t)
+	for _, w := range programs(all) {
+		tls := w.settings(t, all).TLS
+		for _, file := range []string{tls.CertFile, tls.KeyFile, tls.CAFile} {
+			require.Equal(t, "/etc/samsa/tls", filepath.Dir(file), w.name)
+		}
+		require.Equal(t, w.name == "router", tls.PublicCertFile != "", w.name)
+		require.Equal(t, w.name+"-tls", w.secretAt(t, "/etc/samsa/tls").SecretName)
+	}
+	edge := workloads(all)[slices.IndexFunc(workloads(all), func(w workload) bool { return w.name == "edge" })]
+	require.Equal(t, []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.pem"}}, edge.secretAt(t, "/etc/samsa/tls").Items, "the edge has no use for the router's key")
+	edge.secretAt(t, "/certs")
+}
+
+// secretAt is the secret that is mounted there, without which the pod does not start.
+func (w workload) secretAt(t *testing.T, path string) *corev1.SecretVolumeSource {
+	t.Helper()
+	for _, mount := range w.pod.Spec.Containers[0].VolumeMounts {
+		for _, volume := range w.pod.Spec.Volumes {
+			if mount.MountPath == path && mount.Name == volume.Name {
+				require.NotNil(t, volume.Secret, w.name)
+				require.Nil(t, volume.Secret.Optional, "%s would start without %s", w.name, path)
+				return volume.Secret
+			}
+		}
+	}
+	require.Fail(t, "nothing is mounted", "%s at %s", w.name, path)
+	return nil
+}
+
+func TestKubernetes_ClientsComeInByTLSAlone(t *testing.T) {
+	_, all := resources(t)
+	open := []int32{}
+	for _, object := range all {
+		switch o := object.(type) {
+		case *corev1.Service:
+			if o.Spec.Type == corev1.ServiceTypeLoadBalancer {
+				require.Len(t, o.Spec.Ports, 1)
+				require.Equal(t, int32(443), o.Spec.Ports[0].Port)
+			}
+		case *networkingv1.NetworkPolicy:
+			for _, rule := range o.Spec.Ingress {
+				if len(rule.From) == 0 {
+					require.Equal(t, map[string]string{"app.kubernetes.io/name": "edge"}, o.Spec.PodSelector.MatchLabels)
+					open = append(open, rule.Ports[0].Port.IntVal)
+				}
+			}
+		}
+	}
+	require.Equal(t, []int32{8443}, open, "ports that everybody may connect to")
 }

@@ -21,7 +21,7 @@ func TestRestoreStreams_AddsWhatWasLostAndTakesNewerConfigurationsOver(t *testin
 	taken.ID, taken.Name = stream.NewID(), named("logs", "kept")
 
 	alive := []catalog.Stream{kept, lost, old, homeless, taken}
-	report, err := c.RestoreStreams(t.Context(), alive, []stream.ID{dead.ID, stream.NewID()})
+	report, err := c.RestoreStreams(t.Context(), catalog.Known{Alive: alive, Dead: []stream.ID{dead.ID, stream.NewID()}})
 	require.NoError(t, err)
 	require.Equal(t, catalog.Restored{Added: 1, Reconfigured: 1, Deleting: 1, Homeless: []stream.Name{homeless.Name, taken.Name}}, report)
 
@@ -36,7 +36,62 @@ func TestRestoreStreams_AddsWhatWasLostAndTakesNewerConfigurationsOver(t *testin
 	_, _, err = c.LookupStream(t.Context(), dead.Name)
 	requireObject(t, err, catalog.ErrDeleting, catalog.ObjectStream, "dead")
 
-	again, err := c.RestoreStreams(t.Context(), alive, []stream.ID{dead.ID})
+	again, err := c.RestoreStreams(t.Context(), catalog.Known{Alive: alive, Dead: []stream.ID{dead.ID}})
 	require.NoError(t, err)
 	require.Equal(t, catalog.Restored{Homeless: report.Homeless}, again)
+}
+
+// Whoever reads the store takes a moment, and streams go on being deleted.
+func TestRestoreStreams_BringsNothingBackThatHasEnded(t *testing.T) {
+	c, _ := newCatalog(t)
+	createBucket(t, c, "logs")
+	dying := createBucket(t, c, "dying")
+	deleted, emptied := createStream(t, c, "logs", "deleted"), createStream(t, c, "logs", "emptied")
+	homed, marked := createStream(t, c, "dying", "homed"), createStream(t, c, "logs", "marked")
+	never := deleted
+	never.ID, never.Name = stream.NewID(), named("logs", "never seen")
+	known := catalog.Known{Alive: []catalog.Stream{deleted, emptied, homed, marked, never}}
+
+	_, err := c.BeginStreamDeletion(t.Context(), deleted.Name, hold)
+	require.NoError(t, err)
+	require.NoError(t, c.RemoveStream(t.Context(), deleted))
+	require.NoError(t, c.EndStream(t.Context(), emptied))
+	dying, err = c.BeginBucketDeletion(t.Context(), "dying", hold)
+	require.NoError(t, err)
+	require.NoError(t, c.BucketTombstoned(t.Context(), dying))
+	removed, err := c.RemoveStreamsOf(t.Context(), dying, 10)
+	require.NoError(t, err)
+	require.Equal(t, 1, removed)
+	_, err = c.BeginStreamDeletion(t.Context(), marked.Name, hold)
+	require.NoError(t, err)
+	_, err = c.RestoreStreams(t.Context(), catalog.Known{Dead: []stream.ID{never.ID}})
+	require.NoError(t, err)
+
+	report, err := c.RestoreStreams(t.Context(), known)
+	require.NoError(t, err)
+	require.Equal(t, catalog.Restored{}, report)
+	for _, s := range []catalog.Stream{deleted, emptied, never} {
+		_, _, err := c.LookupStream(t.Context(), s.Name)
+		requireObject(t, err, catalog.ErrNotFound, catalog.ObjectStream, s.Name.Stream)
+	}
+}
+
+// A bucket that the backup has as active, though every shard has buried it, could
+// never be used, and its name never be free.
+func TestRestoreStreams_BeginsTheDeletionOfDeadBucketsAgain(t *testing.T) {
+	c, _ := newCatalog(t)
+	createBucket(t, c, "lives")
+	dead := createBucket(t, c, "dead")
+	known := catalog.Known{DeadBuckets: []stream.ID{dead.ID, stream.NewID()}}
+	report, err := c.RestoreStreams(t.Context(), known)
+	require.NoError(t, err)
+	require.Equal(t, catalog.Restored{DeletingBuckets: 1}, report)
+	claimed, err := c.ClaimBuckets(t.Context(), 10, hold)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1)
+	require.Equal(t, dead.ID, claimed[0].ID)
+
+	report, err = c.RestoreStreams(t.Context(), known)
+	require.NoError(t, err)
+	require.Equal(t, catalog.Restored{}, report)
 }

@@ -385,7 +385,7 @@ func (s *Sim) delete(n *writer, l *life) {
 	n.handle(shardlog.Tombstone{Name: l.name, ID: l.id, Tag: func(r shardlog.Reply) {
 		if r.Err == nil && !l.dead {
 			s.stats.Deleted++
-			l.dead = true
+			l.dead, l.ended = true, time.Now()
 			s.after(s.lag(), "create "+l.name.Stream, func() { s.create(l.name, stream.ID{2}) })
 		}
 	}})

@@ -102,9 +102,10 @@ func (r *rounds) Rebuild(ctx context.Context) error {
 		r.log.Error("left out of the chunk index", zap.Error(d))
 	}
 	r.log.Warn("rebuilt the chunk index from the object store",
-		zap.Int("chunks", report.Chunks), zap.Int("chunk_objects", report.Objects), zap.Int("streams", len(report.Alive)),
+		zap.Int("chunks", report.Chunks), zap.Int("chunk_objects", report.Objects), zap.Int("streams", len(report.Known.Alive)),
 		zap.Int("streams_restored", report.Catalog.Added), zap.Int("streams_reconfigured", report.Catalog.Reconfigured),
-		zap.Int("streams_deleting", report.Catalog.Deleting), zap.Int("streams_without_bucket", len(report.Catalog.Homeless)))
+		zap.Int("streams_deleting", report.Catalog.Deleting),
+		zap.Int("buckets_deleting", report.Catalog.DeletingBuckets), zap.Int("streams_without_bucket", len(report.Catalog.Homeless)))
 	return nil
 }
 

@@ -16,13 +16,10 @@ import (
 )
 
 // names is a catalog that is told what it was behind in.
-type names struct {
-	alive []catalog.Stream
-	dead  []stream.ID
-}
+type names struct{ known catalog.Known }
 
-func (n *names) RestoreStreams(_ context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error) {
-	n.alive, n.dead = alive, dead
+func (n *names) RestoreStreams(_ context.Context, known catalog.Known) (catalog.Restored, error) {
+	n.known = known
 	return catalog.Restored{}, nil
 }
 
@@ -35,14 +32,16 @@ func (w *world) rebuild(index readable) survey.Rebuilt {
 	require.True(w.t, report.Done)
 	require.Empty(w.t, report.Damage)
 	alive := map[stream.ID]bool{}
-	for _, x := range told.alive {
+	for _, x := range told.known.Alive {
 		alive[x.ID] = true
 	}
 	for _, x := range w.streams {
-		if x.opened && !x.dead {
-			require.True(w.t, alive[x.id], "stream %s is known", x.id)
+		require.Equal(w.t, x.opened && !x.dead, alive[x.id], "stream %s: opened %t, dead %t", x.id, x.opened, x.dead)
+		if x.opened && x.dead {
+			require.Contains(w.t, told.known.Dead, x.id)
 		}
 	}
+	require.ElementsMatch(w.t, w.deadBuckets, told.known.DeadBuckets)
 	return report
 }
 

@@ -10,9 +10,12 @@
 // footers of the chunk objects give the chunks, the newest holder of a record has
 // it. An object whose log still has slots, or whose sources stand, is read and
 // checked whole: something may yet be deleted because of it. The newest state of
-// each shard and the footers of the slots that count as compacted say what of the
-// streams was trimmed or deleted. The index is replaced in one transaction, so a
+// each shard and the footers of all durable slots say what of the streams was trimmed
+// or deleted, and which live. The index is replaced in one transaction, so a
 // rebuild that was interrupted has changed nothing and is started again.
+//
+// Streams go on being deleted meanwhile. The catalog keeps in mind which have ended,
+// and does not take those back that the store seemed to know as alive.
 //
 // # Verify
 //

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -28,15 +29,14 @@ type Rebuilt struct {
 	Objects, Chunks int
 	Logs, Collected int // with slots in chunks; of them, without slots
 	Damage          []Finding
-	Alive           []catalog.Stream // that states and logs know
-	Dead            []stream.ID      // that have ended
+	Known           catalog.Known    // by states and logs
 	Catalog         catalog.Restored // what it was behind in
 }
 
 // Catalog is behind if the index is: both are in the database that was put back. See
 // catalog.Catalog.
 type Catalog interface {
-	RestoreStreams(ctx context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error)
+	RestoreStreams(ctx context.Context, known catalog.Known) (catalog.Restored, error)
 }
 
 // Rebuild replaces the index by what the store gives, whatever there was, and brings
@@ -62,7 +62,7 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 	if err != nil || status.Behind == "" {
 		return Rebuilt{}, err
 	}
-	r := &rebuild{survey: s, watermarks: map[stream.Incarnation]stream.Slot{}, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
+	r := &rebuild{survey: s, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
 	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs} {
 		if err := step(ctx); err != nil {
 			return Rebuilt{}, err
@@ -70,7 +70,7 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 	}
 	s.Progress.begin("writing catalog and index")
 	made := r.make()
-	if r.report.Catalog, err = names.RestoreStreams(ctx, r.report.Alive, r.report.Dead); err != nil {
+	if r.report.Catalog, err = names.RestoreStreams(ctx, r.report.Known); err != nil {
 		return Rebuilt{}, err
 	}
 	if err := index.Replace(ctx, made); err != nil {
@@ -85,13 +85,11 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 type rebuild struct {
 	survey  *Survey
 	objects []*segment.Chunks
-	// watermarks are what the objects prove.
-	watermarks map[stream.Incarnation]stream.Slot
-	logs       []*logView
-	facts      chunkindex.Facts
-	limits     map[stream.ID]chunkindex.Limit
-	// alive is the streams that states or logs know. It is all of them unless states
-	// or logs are damaged.
+	logs    []*logView
+	facts   chunkindex.Facts
+	limits  map[stream.ID]chunkindex.Limit
+	// alive is the streams that states or logs know, those that have ended since
+	// included. It is all of them unless states or logs are damaged.
 	alive  map[stream.ID]*catalog.Stream
 	report Rebuilt
 }
@@ -182,7 +180,6 @@ func (r *rebuild) readLogs(ctx context.Context) error {
 	if err := r.check(ctx, standing); err != nil {
 		return err
 	}
-	r.watermarks = chunkindex.Rebuild(r.objects, nil).Watermarks
 	for _, l := range r.logs {
 		if err := r.readLog(ctx, l); err != nil {
 			return err
@@ -231,16 +228,13 @@ func (s *Survey) chunks(ctx context.Context, id segment.ChunkID, done func(*segm
 	})
 }
 
-// readLog reads the footers of a log's slots, up to its end. Those below the
-// watermark nobody will read again.
+// readLog reads the footers of a log's durable slots: what they say holds for good,
+// whether or not they are compacted yet.
 func (r *rebuild) readLog(ctx context.Context, l *logView) error {
-	slots := l.slots
-	if l.sealed {
-		slots = slots[:l.below(l.end)]
-	}
 	if l.gone {
 		return nil // its facts are in states
 	}
+	slots := l.durable()
 	for window := range slices.Chunk(slots, r.survey.parallel) {
 		footers, errs, err := r.survey.footers(ctx, l.id, window)
 		if err != nil {
@@ -251,16 +245,14 @@ func (r *rebuild) readLog(ctx context.Context, l *logView) error {
 				r.bad(damaged(segment.SlotKey(l.id, window[i]), errs[i]))
 				continue
 			}
-			r.take(f, window[i] < r.watermarks[l.id])
+			r.take(f)
 		}
 	}
 	return nil
 }
 
-func (r *rebuild) take(f *segment.Footer, compacted bool) {
-	if compacted {
-		r.facts.Take(f)
-	}
+func (r *rebuild) take(f *segment.Footer) {
+	r.facts.Take(f)
 	for _, section := range f.Sections {
 		for i := range section.Entries {
 			r.entry(&section.Entries[i])
@@ -268,7 +260,8 @@ func (r *rebuild) take(f *segment.Footer, compacted bool) {
 	}
 }
 
-// entry follows what happened after the states.
+// entry follows what happened after the states. Logs are read in any order, so who has
+// ended is told by the facts, at last.
 func (r *rebuild) entry(e *segment.Entry) {
 	x := r.alive[e.Stream]
 	switch {
@@ -326,14 +319,22 @@ func (r *rebuild) make() chunkindex.Rebuilt {
 
 // sort tells the living from the dead.
 func (r *rebuild) sort() {
+	known := &r.report.Known
 	for id, x := range r.alive {
 		if !r.limits[id].Dead {
-			r.report.Alive = append(r.report.Alive, *x)
+			known.Alive = append(known.Alive, *x)
 		}
 	}
 	for id, limit := range r.limits {
 		if limit.Dead {
-			r.report.Dead = append(r.report.Dead, id)
+			known.Dead = append(known.Dead, id)
 		}
 	}
+	known.DeadBuckets = distinct(r.facts.BucketTombstones)
+	slices.SortFunc(known.Alive, func(a, b catalog.Stream) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+}
+
+func distinct(ids []stream.ID) []stream.ID {
+	ids = slices.SortedFunc(slices.Values(ids), func(a, b stream.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
 }

@@ -253,9 +253,10 @@ func (a *app) rebuildIndex(c *cobra.Command, b *backend, f *format) error {
 		}
 	}
 	_, _ = fmt.Fprintf(a.Err, "The chunk index has %s chunks in %s objects, of %s streams, from %s logs; %s logs are gone for good.\n",
-		count(report.Chunks), count(report.Objects), count(len(report.Alive)), count(report.Logs), count(report.Collected))
+		count(report.Chunks), count(report.Objects), count(len(report.Known.Alive)), count(report.Logs), count(report.Collected))
 	restored := report.Catalog
-	_, _ = fmt.Fprintf(a.Err, "The catalog got %d streams back, newer settings of %d, and the end of %d.\n", restored.Added, restored.Reconfigured, restored.Deleting)
+	_, _ = fmt.Fprintf(a.Err, "The catalog got %d streams back, newer settings of %d, and the end of %d and of %d buckets.\n",
+		restored.Added, restored.Reconfigured, restored.Deleting, restored.DeletingBuckets)
 	for _, name := range restored.Homeless {
 		_, _ = fmt.Fprintf(a.Err, "Stream %s/%s stands in the store, but the catalog has no such bucket, or another stream of that name: restore the catalog from a newer backup.\n", name.Bucket, name.Stream)
 	}

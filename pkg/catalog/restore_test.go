@@ -24,6 +24,7 @@ func TestRestoreStreams_AddsWhatWasLostAndTakesNewerConfigurationsOver(t *testin
 	report, err := c.RestoreStreams(t.Context(), catalog.Known{Alive: alive, Dead: []stream.ID{dead.ID, stream.NewID()}})
 	require.NoError(t, err)
 	require.Equal(t, catalog.Restored{Added: 1, Reconfigured: 1, Deleting: 1, Homeless: []stream.Name{homeless.Name, taken.Name}}, report)
+	require.True(t, report.Changed())
 
 	for _, want := range []catalog.Stream{lost, old, kept} {
 		found, home, err := c.LookupStream(t.Context(), want.Name)
@@ -39,6 +40,7 @@ func TestRestoreStreams_AddsWhatWasLostAndTakesNewerConfigurationsOver(t *testin
 	again, err := c.RestoreStreams(t.Context(), catalog.Known{Alive: alive, Dead: []stream.ID{dead.ID}})
 	require.NoError(t, err)
 	require.Equal(t, catalog.Restored{Homeless: report.Homeless}, again)
+	require.False(t, again.Changed())
 }
 
 // Whoever reads the store takes a moment, and streams go on being deleted.
@@ -94,4 +96,66 @@ func TestRestoreStreams_BeginsTheDeletionOfDeadBucketsAgain(t *testing.T) {
 	report, err = c.RestoreStreams(t.Context(), known)
 	require.NoError(t, err)
 	require.Equal(t, catalog.Restored{}, report)
+}
+
+// The catalog was put back, and somebody made a stream of the name of one that it had
+// lost, and that lives.
+func TestRestoreStreams_GivesANameBackThatNoLogKnowsTheNewStreamOf(t *testing.T) {
+	c, _ := newCatalog(t)
+	createBucket(t, c, "logs")
+	for _, name := range []string{"active", "deleting"} {
+		made := createStream(t, c, "logs", name)
+		lives := made
+		lives.ID, lives.ConfigVersion, lives.Config.RetentionSeconds = stream.NewID(), 4, 44
+		if name == "deleting" {
+			_, err := c.BeginStreamDeletion(t.Context(), made.Name, 0)
+			require.NoError(t, err)
+		}
+		known := catalog.Known{Alive: []catalog.Stream{lives}}
+		report, err := c.RestoreStreams(t.Context(), known)
+		require.NoError(t, err)
+		require.Equal(t, catalog.Restored{Replaced: 1}, report)
+		behind, err := c.Behind(t.Context(), known)
+		require.NoError(t, err)
+		require.False(t, behind)
+
+		listed, _, err := c.ListStreams(t.Context(), "logs", catalog.Page{Prefix: name})
+		require.NoError(t, err)
+		require.Len(t, listed, 1)
+		require.Equal(t, lives.ID, listed[0].ID)
+		require.Equal(t, lives.Config, listed[0].Config)
+		require.EqualValues(t, 4, listed[0].ConfigVersion)
+		require.Equal(t, name, string(listed[0].State))
+	}
+	claimed, err := c.ClaimStreams(t.Context(), 10, 0)
+	require.NoError(t, err)
+	require.Len(t, claimed, 1, "whose deletion was asked for")
+}
+
+func TestBehind_TellsWhatACatalogThatWasPutBackLacks(t *testing.T) {
+	c, _ := newCatalog(t)
+	b := createBucket(t, c, "logs")
+	s, ended := createStream(t, c, "logs", "a"), createStream(t, c, "logs", "ended")
+	require.NoError(t, c.EndStream(t.Context(), ended))
+	newer, lost, homeless := s, s, s
+	newer.ConfigVersion++
+	lost.ID, homeless.ID = stream.NewID(), stream.NewID()
+	homeless.BucketID = stream.NewID()
+	for name, x := range map[string]struct {
+		known catalog.Known
+		want  bool
+	}{
+		"nothing":            {catalog.Known{}, false},
+		"what it has":        {catalog.Known{Alive: []catalog.Stream{s}}, false},
+		"one that ended":     {catalog.Known{Alive: []catalog.Stream{s, ended}, Dead: []stream.ID{ended.ID}}, false},
+		"one without bucket": {catalog.Known{Alive: []catalog.Stream{homeless}}, false},
+		"a lost one":         {catalog.Known{Alive: []catalog.Stream{s, lost}}, true},
+		"a configuration":    {catalog.Known{Alive: []catalog.Stream{newer}}, true},
+		"an end":             {catalog.Known{Dead: []stream.ID{stream.NewID(), s.ID}}, true},
+		"a bucket's end":     {catalog.Known{DeadBuckets: []stream.ID{b.ID}}, true},
+	} {
+		behind, err := c.Behind(t.Context(), x.known)
+		require.NoError(t, err)
+		require.Equal(t, x.want, behind, name)
+	}
 }

@@ -99,6 +99,9 @@ type names struct {
 
 func (s *Sim) names(p *process) names { return names{s: s, p: p, begun: time.Now()} }
 
+// Behind is not asked by a rebuild.
+func (names) Behind(context.Context, catalog.Known) (bool, error) { return false, nil }
+
 // RestoreStreams wants no stream to be taken for dead that lives, nor, unless answers
 // were garbled, one to be missing, or one to come back that had ended when it began.
 func (n names) RestoreStreams(ctx context.Context, known catalog.Known) (catalog.Restored, error) {

@@ -16,11 +16,20 @@ import (
 )
 
 // names is a catalog that is told what it was behind in.
-type names struct{ known catalog.Known }
+type names struct {
+	known    catalog.Known
+	behind   bool
+	restored int
+}
 
 func (n *names) RestoreStreams(_ context.Context, known catalog.Known) (catalog.Restored, error) {
 	n.known = known
+	n.restored++
 	return catalog.Restored{}, nil
+}
+
+func (n *names) Behind(context.Context, catalog.Known) (bool, error) {
+	return n.behind, nil
 }
 
 // rebuild puts an index made from the store alone in place of the world's.
@@ -31,18 +40,24 @@ func (w *world) rebuild(index readable) survey.Rebuilt {
 	require.NoError(w.t, err)
 	require.True(w.t, report.Done)
 	require.Empty(w.t, report.Damage)
+	w.requireKnown(told.known)
+	return report
+}
+
+// requireKnown wants all to be known of streams and buckets.
+func (w *world) requireKnown(known catalog.Known) {
+	w.t.Helper()
 	alive := map[stream.ID]bool{}
-	for _, x := range told.known.Alive {
+	for _, x := range known.Alive {
 		alive[x.ID] = true
 	}
 	for _, x := range w.streams {
 		require.Equal(w.t, x.opened && !x.dead, alive[x.id], "stream %s: opened %t, dead %t", x.id, x.opened, x.dead)
 		if x.opened && x.dead {
-			require.Contains(w.t, told.known.Dead, x.id)
+			require.Contains(w.t, known.Dead, x.id)
 		}
 	}
-	require.ElementsMatch(w.t, w.deadBuckets, told.known.DeadBuckets)
-	return report
+	require.ElementsMatch(w.t, w.deadBuckets, known.DeadBuckets)
 }
 
 // chunks is what an index has of every stream.
@@ -143,6 +158,31 @@ func TestRebuild_OfAnIndexFromThePast(t *testing.T) {
 		w.again()
 	}
 	require.Greater(t, found, 20)
+}
+
+// A catalog that was put back is found out though the index lacks nothing, and is told
+// all that logs say; as long as it is not, only states are read.
+func TestReconcile_ReadsLogsOnlyIfTheCatalogIsBehind(t *testing.T) {
+	for seed := range uint64(30) {
+		w := newWorld(t, seed, memIndex)
+		w.leaveBehind(w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}}), w.index.(*chunkindex.Mem))
+		w.grow(10)
+		chunks := w.chunks()
+		all := func(stream.Shard) bool { return true }
+		for _, behind := range []bool{false, true} {
+			told := &names{behind: behind}
+			s := survey.New(w.store, testShards, 4)
+			_, err := s.Reconcile(t.Context(), w.index.(survey.Rebuildable), told, all)
+			require.NoError(t, err)
+			if !behind {
+				require.Zero(t, told.restored)
+				require.LessOrEqual(t, s.Progress.Objects(), uint64(testShards))
+				continue
+			}
+			w.requireKnown(told.known)
+		}
+		require.Equal(t, chunks, w.chunks())
+	}
 }
 
 // The same with Postgres: emptied under a store that has moved on.

@@ -1,6 +1,6 @@
 // Package survey looks at an object store as a whole. Rebuild makes the chunk index
 // from it, as after Postgres was lost or put back to an older backup; Verify checks
-// every byte and every rule, and says where one is broken. Neither changes the
+// every byte and every rule, and says where one is broken. None changes the
 // store.
 //
 // # Rebuild
@@ -16,6 +16,13 @@
 //
 // Streams go on being deleted meanwhile. The catalog keeps in mind which have ended,
 // and does not take those back that the store seemed to know as alive.
+//
+// # Reconcile
+//
+// Postgres can also be put back to a moment after which no chunk was published: then
+// the catalog alone is behind. The newest states tell, and only then are logs read. A
+// catalog that was not put back is ahead of every state: it has a stream's row before
+// the shard hears of it, and keeps in mind what has ended.
 //
 // # Verify
 //

@@ -37,6 +37,7 @@ type Rebuilt struct {
 // catalog.Catalog.
 type Catalog interface {
 	RestoreStreams(ctx context.Context, known catalog.Known) (catalog.Restored, error)
+	Behind(ctx context.Context, known catalog.Known) (bool, error)
 }
 
 // Rebuild replaces the index by what the store gives, whatever there was, and brings
@@ -62,7 +63,7 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 	if err != nil || status.Behind == "" {
 		return Rebuilt{}, err
 	}
-	r := &rebuild{survey: s, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
+	r := s.newRebuild(func(stream.Shard) bool { return true })
 	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs} {
 		if err := step(ctx); err != nil {
 			return Rebuilt{}, err
@@ -84,6 +85,7 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 // rebuild is one under way.
 type rebuild struct {
 	survey  *Survey
+	shards  func(stream.Shard) bool // those whose states are read
 	objects []*segment.Chunks
 	logs    []*logView
 	facts   chunkindex.Facts
@@ -94,11 +96,18 @@ type rebuild struct {
 	report Rebuilt
 }
 
+func (s *Survey) newRebuild(shards func(stream.Shard) bool) *rebuild {
+	return &rebuild{survey: s, shards: shards, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
+}
+
 func (r *rebuild) bad(f Finding) { r.report.Damage = append(r.report.Damage, f) }
 
 func (r *rebuild) readStates(ctx context.Context) error {
 	r.survey.Progress.begin("reading states")
 	for shard := range stream.Shard(r.survey.shards) {
+		if !r.shards(shard) {
+			continue
+		}
 		state, err := r.survey.newestState(ctx, shard, r.bad)
 		if err != nil {
 			return err
@@ -166,6 +175,19 @@ func checkID(about *segment.Chunks, id segment.ChunkID, err error) error {
 func (r *rebuild) readLogs(ctx context.Context) error {
 	r.survey.Progress.begin("reading logs")
 	standing := map[stream.Incarnation]bool{}
+	if err := r.findLogs(ctx); err != nil {
+		return err
+	}
+	for _, l := range r.logs {
+		standing[l.id] = !l.gone && len(l.slots) > 0
+	}
+	if err := r.check(ctx, standing); err != nil {
+		return err
+	}
+	return r.readFooters(ctx)
+}
+
+func (r *rebuild) findLogs(ctx context.Context) error {
 	for l, err := range r.survey.logs(ctx, func(string) {}) {
 		if err != nil {
 			return err
@@ -175,11 +197,11 @@ func (r *rebuild) readLogs(ctx context.Context) error {
 			l.gone = false
 		}
 		r.logs = append(r.logs, l)
-		standing[l.id] = !l.gone && len(l.slots) > 0
 	}
-	if err := r.check(ctx, standing); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (r *rebuild) readFooters(ctx context.Context) error {
 	for _, l := range r.logs {
 		if err := r.readLog(ctx, l); err != nil {
 			return err
@@ -298,7 +320,6 @@ func decodeFooter(body []byte, log stream.Incarnation, slot stream.Slot) (*segme
 
 // make puts together what was read.
 func (r *rebuild) make() chunkindex.Rebuilt {
-	r.facts.Limit(r.limits)
 	r.sort()
 	made := chunkindex.Rebuild(r.objects, r.limits)
 	made.Facts = r.facts
@@ -319,6 +340,7 @@ func (r *rebuild) make() chunkindex.Rebuilt {
 
 // sort tells the living from the dead.
 func (r *rebuild) sort() {
+	r.facts.Limit(r.limits)
 	known := &r.report.Known
 	for id, x := range r.alive {
 		if !r.limits[id].Dead {

@@ -256,7 +256,7 @@ func (a *app) rebuildIndex(c *cobra.Command, b *backend, f *format) error {
 		count(report.Chunks), count(report.Objects), count(len(report.Known.Alive)), count(report.Logs), count(report.Collected))
 	restored := report.Catalog
 	_, _ = fmt.Fprintf(a.Err, "The catalog got %d streams back, newer settings of %d, and the end of %d and of %d buckets.\n",
-		restored.Added, restored.Reconfigured, restored.Deleting, restored.DeletingBuckets)
+		restored.Added+restored.Replaced, restored.Reconfigured, restored.Deleting, restored.DeletingBuckets)
 	for _, name := range restored.Homeless {
 		_, _ = fmt.Fprintf(a.Err, "Stream %s/%s stands in the store, but the catalog has no such bucket, or another stream of that name: restore the catalog from a newer backup.\n", name.Bucket, name.Stream)
 	}

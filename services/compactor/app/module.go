@@ -103,7 +103,7 @@ func (r *rounds) Rebuild(ctx context.Context) error {
 	}
 	r.rebuilt.Inc()
 	for _, d := range report.Damage {
-		r.log.Error("left out of the chunk index", zap.Error(d))
+		r.log.Error("damage that was found while the chunk index was rebuilt", zap.Error(d))
 	}
 	r.log.Warn("rebuilt the chunk index from the object store",
 		zap.Int("chunks", report.Chunks), zap.Int("chunk_objects", report.Objects), zap.Int("streams", len(report.Known.Alive)),

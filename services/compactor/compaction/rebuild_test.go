@@ -10,6 +10,8 @@ import (
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
 	"github.com/samsa-io/samsa/pkg/chunkindex"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/compactor/survey"
@@ -158,6 +160,42 @@ func TestRebuild_OfAnIndexFromThePast(t *testing.T) {
 		w.again()
 	}
 	require.Greater(t, found, 20)
+}
+
+// An object that was lost is not forgotten by a rebuild, which does not help but does no
+// harm: once it is put back everything is there.
+func TestRebuild_KeepsWhatPointsToAnObjectThatIsMissing(t *testing.T) {
+	for _, hurt := range []string{"missing", "damaged"} {
+		w := newWorld(t, 21, memIndex)
+		c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+		w.grow(40)
+		w.rest()
+		chunks := w.chunks()
+		lost := chunks[0].Object
+		object, err := w.store.Get(t.Context(), segment.ChunkKey(lost), objstore.Whole)
+		require.NoError(t, err)
+		require.NoError(t, w.store.Mem.Delete(t.Context(), segment.ChunkKey(lost)))
+		if hurt == "damaged" {
+			require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.ChunkKey(lost), object.Body[:len(object.Body)-1]))
+		}
+		for range 2 { // also of an index that has been rebuilt
+			report, err := survey.New(w.store, testShards, 4).Rebuild(t.Context(), w.index.(survey.Rebuildable), &names{}, hurt)
+			require.NoError(t, err)
+			require.NotEmpty(t, report.Damage)
+			require.Equal(t, segment.ChunkKey(lost), report.Damage[0].Key)
+			_, err = w.index.Drop(t.Context(), 100)
+			require.NoError(t, err)
+			require.Equal(t, chunks, w.chunks())
+		}
+		if hurt == "missing" {
+			require.ErrorAs(t, c.namedButGone(lost), new(*chunkindex.BehindError))
+			require.ErrorAs(t, c.namedButGone(lost), new(*DamageError))
+		}
+		require.NoError(t, w.store.Mem.Delete(t.Context(), segment.ChunkKey(lost)))
+		require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.ChunkKey(lost), object.Body))
+		w.check()
+		w.again()
+	}
 }
 
 // A catalog that was put back is found out though the index lacks nothing, and is told

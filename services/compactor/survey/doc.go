@@ -14,6 +14,10 @@
 // or deleted, and which live. The index is replaced in one transaction, so a
 // rebuild that was interrupted has changed nothing and is started again.
 //
+// What the index has of an object that does not stand, or is damaged, and that neither
+// another object nor a slot holds, stays in it and is reported: the object can be put
+// back.
+//
 // Streams go on being deleted meanwhile. The catalog keeps in mind which have ended,
 // and does not take those back that the store seemed to know as alive.
 //

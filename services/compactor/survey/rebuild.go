@@ -21,6 +21,9 @@ type Rebuildable interface {
 	Halt(ctx context.Context, reason string) error
 	Exclude(ctx context.Context) (release func(), err error)
 	Replace(ctx context.Context, r chunkindex.Rebuilt) error
+
+	Page(ctx context.Context, after segment.ChunkID, limit int) ([]chunkindex.Object, error)
+	ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]chunkindex.Chunk, error)
 }
 
 // Rebuilt says what a rebuild has found.
@@ -64,7 +67,8 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 		return Rebuilt{}, err
 	}
 	r := s.newRebuild(func(stream.Shard) bool { return true })
-	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs} {
+	missing := func(ctx context.Context) error { return r.findMissing(ctx, index) }
+	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs, missing, r.readFooters} {
 		if err := step(ctx); err != nil {
 			return Rebuilt{}, err
 		}
@@ -92,8 +96,9 @@ type rebuild struct {
 	limits  map[stream.ID]chunkindex.Limit
 	// alive is the streams that states or logs know, those that have ended since
 	// included. It is all of them unless states or logs are damaged.
-	alive  map[stream.ID]*catalog.Stream
-	report Rebuilt
+	alive   map[stream.ID]*catalog.Stream
+	missing missing
+	report  Rebuilt
 }
 
 func (s *Survey) newRebuild(shards func(stream.Shard) bool) *rebuild {
@@ -170,8 +175,8 @@ func checkID(about *segment.Chunks, id segment.ChunkID, err error) error {
 	return err
 }
 
-// readLogs finds out which logs are gone and what the slots that stand say, and
-// checks the objects because of which slots may yet be deleted.
+// readLogs finds out which logs are gone, and checks the objects because of which slots
+// may yet be deleted.
 func (r *rebuild) readLogs(ctx context.Context) error {
 	r.survey.Progress.begin("reading logs")
 	standing := map[stream.Incarnation]bool{}
@@ -181,10 +186,7 @@ func (r *rebuild) readLogs(ctx context.Context) error {
 	for _, l := range r.logs {
 		standing[l.id] = !l.gone && len(l.slots) > 0
 	}
-	if err := r.check(ctx, standing); err != nil {
-		return err
-	}
-	return r.readFooters(ctx)
+	return r.check(ctx, standing)
 }
 
 func (r *rebuild) findLogs(ctx context.Context) error {
@@ -276,6 +278,7 @@ func (r *rebuild) readLog(ctx context.Context, l *logView) error {
 func (r *rebuild) take(f *segment.Footer) {
 	r.facts.Take(f)
 	for _, section := range f.Sections {
+		r.missing.stand(section.Streams)
 		for i := range section.Entries {
 			r.entry(&section.Entries[i])
 		}
@@ -323,6 +326,7 @@ func (r *rebuild) make() chunkindex.Rebuilt {
 	r.sort()
 	made := chunkindex.Rebuild(r.objects, r.limits)
 	made.Facts = r.facts
+	r.keepMissing(&made)
 	made.Gone, made.Collected = map[stream.Incarnation]stream.Slot{}, map[stream.Incarnation]bool{}
 	for _, l := range r.logs {
 		if !l.gone {

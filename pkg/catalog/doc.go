@@ -27,6 +27,13 @@
 // the row. Doing it twice does no harm: every step is idempotent and names the
 // UUID.
 //
+// # What has ended
+//
+// Ids of streams whose rows were removed are kept (ended_streams), 16 bytes each, as
+// their tombstones are in the shards' states. Whoever brings the catalog up to what the
+// object store knows (RestoreStreams) has read the store a while before; without them
+// a stream that was deleted meanwhile would come back.
+//
 // # Deleting what is empty
 //
 // Whether a stream is empty its owner knows. Workers claim the streams that are to be

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
@@ -198,6 +199,20 @@ func TestReconfigureStream_CountsVersionsUntilApplied(t *testing.T) {
 	claimed, err = c.ClaimStreams(t.Context(), 10, 0)
 	require.NoError(t, err)
 	require.Empty(t, claimed)
+}
+
+// A worker that was told that a stream is not empty yet may say so after the stream was
+// given a configuration, which somebody else is to bring into effect soon.
+func TestKeepStream_PutsNoReconfigurationOff(t *testing.T) {
+	c, _ := newCatalog(t)
+	createBucket(t, c, "logs")
+	s := createStream(t, c, "logs", "a")
+	changed, err := c.ReconfigureStream(t.Context(), s.Name, retain(60), 0)
+	require.NoError(t, err)
+	require.NoError(t, c.KeepStream(t.Context(), s, 24*time.Hour))
+	claimed, err := c.ClaimStreams(t.Context(), 10, 0)
+	require.NoError(t, err)
+	require.Equal(t, []catalog.Stream{changed}, claimed)
 }
 
 func TestReconfigureStream_LosesNoConcurrentChange(t *testing.T) {

@@ -39,8 +39,13 @@ func (c *Catalog) BeginStreamDeletion(ctx context.Context, name stream.Name, hol
 // RemoveStream frees the name of a stream whose deletion the shard's owner has
 // acknowledged. It does nothing if the row is gone or active.
 func (c *Catalog) RemoveStream(ctx context.Context, s Stream) error {
-	err := c.transact(ctx, "remove stream", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM streams WHERE id = $1 AND state = 'deleting'", [16]byte(s.ID))
+	return c.end(ctx, "remove stream", s, "id = $1 AND state = 'deleting'")
+}
+
+// end frees the name of a stream for which a condition holds.
+func (c *Catalog) end(ctx context.Context, operation string, s Stream, condition string) error {
+	err := c.transact(ctx, operation, func(ctx context.Context, tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, removing(condition), [16]byte(s.ID))
 		return err
 	})
 	if err != nil {
@@ -48,6 +53,14 @@ func (c *Catalog) RemoveStream(ctx context.Context, s Stream) error {
 	}
 	c.streamChanged(ctx, s.Name)
 	return nil
+}
+
+// removing deletes streams' rows, counts them, and keeps in mind that they have ended:
+// whoever has just read the object store may take them for lost (RestoreStreams).
+func removing(condition string) string {
+	return `WITH gone AS (DELETE FROM streams WHERE ` + condition + ` RETURNING id),
+		ended AS (INSERT INTO ended_streams SELECT id FROM gone ON CONFLICT DO NOTHING)
+		SELECT count(*) FROM gone`
 }
 
 // StreamApplied notes that the shard's owner has acknowledged s.ConfigVersion.
@@ -97,10 +110,13 @@ func (c *Catalog) claimStreams(ctx context.Context, operation, condition string,
 	return claimed, err
 }
 
-// KeepStream has an active stream not be claimed for a while.
+// KeepStream has an active stream not be claimed for a while, unless its configuration
+// has changed since: a worker who is to bring that into effect does not wait.
 func (c *Catalog) KeepStream(ctx context.Context, s Stream, pause time.Duration) error {
 	return c.transact(ctx, "keep stream", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE streams SET retry_at = now() + $2 WHERE id = $1 AND state = 'active'", [16]byte(s.ID), pause)
+		const keep = `UPDATE streams SET retry_at = now() + $2
+			WHERE id = $1 AND state = 'active' AND applied_version >= config_version`
+		_, err := tx.Exec(ctx, keep, [16]byte(s.ID), pause)
 		return err
 	})
 }
@@ -108,15 +124,7 @@ func (c *Catalog) KeepStream(ctx context.Context, s Stream, pause time.Duration)
 // EndStream frees the name of a stream, active or being deleted, which the shard's
 // owner has ended.
 func (c *Catalog) EndStream(ctx context.Context, s Stream) error {
-	err := c.transact(ctx, "end stream", func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM streams WHERE id = $1", [16]byte(s.ID))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	c.streamChanged(ctx, s.Name)
-	return nil
+	return c.end(ctx, "end stream", s, "id = $1")
 }
 
 // BeginBucketDeletion marks an active bucket as being deleted, for good:
@@ -173,15 +181,13 @@ func (c *Catalog) ClaimBuckets(ctx context.Context, limit int, hold Hold) (claim
 // tells how many it has removed.
 func (c *Catalog) RemoveStreamsOf(ctx context.Context, b Bucket, limit int) (removed int, err error) {
 	// In the index's order, lest the planner scans all buckets' streams.
-	const remove = `DELETE FROM streams WHERE id IN (
+	remove := removing(`id IN (
 			SELECT id FROM streams
 			WHERE bucket_id = $1
 				AND EXISTS (SELECT FROM buckets WHERE id = $1 AND state = 'deleting' AND tombstoned)
-			ORDER BY name LIMIT $2)`
+			ORDER BY name LIMIT $2)`)
 	err = c.transact(ctx, "remove streams", func(ctx context.Context, tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, remove, [16]byte(b.ID), limit)
-		removed = int(tag.RowsAffected())
-		return err
+		return tx.QueryRow(ctx, remove, [16]byte(b.ID), limit).Scan(&removed)
 	})
 	return removed, err
 }

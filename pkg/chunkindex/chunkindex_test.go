@@ -38,6 +38,7 @@ type index interface {
 	Dead(context.Context, time.Duration) ([]chunkindex.Object, error)
 	Objects(context.Context, []segment.ChunkID) ([]chunkindex.Object, error)
 	Page(context.Context, segment.ChunkID, int) ([]chunkindex.Object, error)
+	ChunksIn(context.Context, []segment.ChunkID) ([]chunkindex.Chunk, error)
 	Remove(context.Context, segment.ChunkID) (bool, error)
 	Forget(context.Context, segment.ChunkID) error
 	Tails(context.Context, []chunkindex.Span) ([]chunkindex.Chunk, error)
@@ -155,6 +156,9 @@ func TestIndex_FindsByPositionAndTime(t *testing.T) {
 		still, err := i.Still(ctx, []chunkindex.Chunk{chunks[1], chunk(idA, 77, 2)})
 		require.NoError(t, err)
 		require.Equal(t, chunks[1:2], still)
+		in, err := i.ChunksIn(ctx, []segment.ChunkID{chunks[0].Object, 1 << 40})
+		require.NoError(t, err)
+		require.Equal(t, chunks, in)
 	})
 }
 

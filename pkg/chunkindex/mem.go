@@ -538,6 +538,25 @@ func (m *Mem) Objects(ctx context.Context, ids []segment.ChunkID) ([]Object, err
 	return m.objectsWhere(ctx, 0, func(o *memObject) bool { return slices.Contains(ids, o.ID) })
 }
 
+// ChunksIn is as DB's.
+func (m *Mem) ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]Chunk, error) {
+	unlock, err := m.locked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var out []Chunk
+	for _, chunks := range m.chunks {
+		for _, c := range chunks {
+			if slices.Contains(ids, c.Object) {
+				out = append(out, c)
+			}
+		}
+	}
+	slices.SortFunc(out, compareChunks)
+	return out, nil
+}
+
 // Page is as DB's.
 func (m *Mem) Page(ctx context.Context, after segment.ChunkID, limit int) ([]Object, error) {
 	out, err := m.objectsWhere(ctx, 0, func(o *memObject) bool { return o.ID > after })

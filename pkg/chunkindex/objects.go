@@ -84,6 +84,13 @@ func (d *DB) Objects(ctx context.Context, ids []segment.ChunkID) ([]Object, erro
 	return d.objects(ctx, "look chunk objects up", "id = ANY($1::bigint[]) ORDER BY id", numbers(ids))
 }
 
+// ChunksIn is the chunks in some objects, by stream and position. It looks at every
+// chunk that there is.
+func (d *DB) ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]Chunk, error) {
+	return query(ctx, d, "list the chunks of objects", scanChunk, "SELECT "+chunkColumns+` FROM chunks c
+		WHERE c.object = ANY($1::bigint[]) ORDER BY c.stream_id, c.next_seq`, numbers(ids))
+}
+
 // Page is up to limit objects with ids above after, by id.
 func (d *DB) Page(ctx context.Context, after segment.ChunkID, limit int) ([]Object, error) {
 	return d.objects(ctx, "list chunk objects", "id > $1 ORDER BY id LIMIT $2", int64(after), limit)

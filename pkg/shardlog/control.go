@@ -61,6 +61,33 @@ func (w *Writer) done(tag any) func(error) {
 	return func(err error) { w.do(Reply{Tag: tag, Err: err}) }
 }
 
+// contradict refuses a control request because of what the log holds, unless this is
+// not the place any more to say so.
+func (w *Writer) contradict(tag any) func(error) {
+	return func(err error) {
+		if err == nil {
+			err = ErrCatalogBehind
+		}
+		w.fail(tag, err)
+	}
+}
+
+// catalogBehind tells whether the log contradicts the catalog, which says that a stream
+// has the name: another one that lives has it, or this one differs. The catalog tells
+// owners of every change before it forgets what was: so it was put back to an older
+// backup. Word of a stream that has ended is only late, and what no entry tells of is
+// the catalog's to know: it is asked again.
+func (s *shard) catalogBehind(name stream.Name, id stream.ID, differs func(*live) bool) bool {
+	l := s.find(name)
+	if l == nil || l.ID == id && !differs(l) || s.dead(l.ID, l.BucketID) || s.dead(id, stream.ID{}) {
+		return false
+	}
+	if !l.opened {
+		delete(s.live, name)
+	}
+	return l.opened
+}
+
 // configure brings a stream's new configuration into effect.
 func (w *Writer) configure(c Configure) {
 	s := w.serving(c.Name.Shard(w.cfg.Shards), c)
@@ -68,8 +95,12 @@ func (w *Writer) configure(c Configure) {
 		return
 	}
 	s.catalogVersion++
-	l := s.find(c.Name)
-	switch {
+	overtaken := func(l *live) bool { return l.ConfigVersion >= c.ConfigVersion && l.Config != c.Config }
+	if s.catalogBehind(c.Name, c.ID, overtaken) {
+		w.log.proofs.prove(w.contradict(c.Tag))
+		return
+	}
+	switch l := s.find(c.Name); {
 	case l == nil || l.ID != c.ID || l.ConfigVersion >= c.ConfigVersion:
 		// Nothing to change here; but is this still the place to say so?
 		w.log.proofs.prove(w.done(c.Tag))
@@ -118,7 +149,8 @@ func (w *Writer) trim(t Trim) {
 }
 
 // tombstone ends a stream for good, whether or not the shard knows it: no answer
-// of the catalog brings it back.
+// of the catalog brings it back. But the stream of that name that the shard does know
+// must not live on: whoever deletes means that one.
 func (w *Writer) tombstone(t Tombstone) {
 	s := w.serving(t.Name.Shard(w.cfg.Shards), t)
 	if s == nil {
@@ -129,6 +161,10 @@ func (w *Writer) tombstone(t Tombstone) {
 		return
 	}
 	if t.IfEmpty && !s.expendable(t) {
+		return
+	}
+	if s.catalogBehind(t.Name, t.ID, func(*live) bool { return false }) {
+		w.log.proofs.prove(w.contradict(t.Tag))
 		return
 	}
 	s.catalogVersion++

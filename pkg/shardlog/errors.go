@@ -36,6 +36,9 @@ var (
 	// ErrReconfigured: a trim was asked for by a configuration that the stream has
 	// no more.
 	ErrReconfigured = errors.New("the stream's configuration has changed meanwhile")
+	// ErrCatalogBehind: what a control request says of a stream is older than the
+	// shard's log.
+	ErrCatalogBehind = errors.New("the catalog is behind the log, as when Postgres was put back to an older backup; the compactors bring it up to date")
 	// ErrDied: this incarnation ended before the request took effect.
 	ErrDied = errors.New("this writer lost its log and starts anew")
 	// ErrDamaged: an object that must stand is missing or broken.

@@ -265,7 +265,9 @@ type Inspect struct {
 	Prove bool
 }
 
-// Configure brings a changed configuration into effect.
+// Configure brings a changed configuration into effect. ErrCatalogBehind: the name is
+// another living stream's, or the stream has another configuration of this version or a
+// later one.
 type Configure struct {
 	Tag           any
 	Name          stream.Name
@@ -274,7 +276,8 @@ type Configure struct {
 	ConfigVersion uint64
 }
 
-// Tombstone ends a stream for good.
+// Tombstone ends a stream for good. ErrCatalogBehind: the name is another living
+// stream's.
 type Tombstone struct {
 	Tag  any
 	Name stream.Name

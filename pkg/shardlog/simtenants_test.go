@@ -276,6 +276,7 @@ func (t *simTenants) trim(n *simNode, name stream.Name, id stream.ID, life *simL
 func (t *simTenants) delete(n *simNode, name stream.Name, id stream.ID, life *simLife) {
 	t.s.rows[name] = CatalogStream{}
 	n.deliver(Tombstone{Name: name, ID: id, Tag: func(r Reply) {
+		require.NotErrorIs(t.s.t, r.Err, ErrCatalogBehind, "it never is")
 		if r.Err == nil && !life.dead {
 			life.dead = true
 			t.s.after(t.s.lag(), func() { t.create(name) })

@@ -171,7 +171,7 @@ func connectTo(t testing.TB, dev *cluster.Dev) *pgx.Conn {
 
 // tables is everything that Samsa keeps in Postgres, but for what goose does.
 var tables = []string{
-	"buckets", "streams", "access_tokens",
+	"buckets", "streams", "ended_streams", "access_tokens",
 	"chunk_index", "compacted_logs", "chain_heads", "chunk_objects", "chunks", "stream_limits", "tombstoned_buckets",
 }
 

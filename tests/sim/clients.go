@@ -383,9 +383,10 @@ func (s *Sim) delete(n *writer, l *life) {
 	s.rows[l.name] = shardlog.CatalogStream{}
 	l.deleting = true
 	n.handle(shardlog.Tombstone{Name: l.name, ID: l.id, Tag: func(r shardlog.Reply) {
+		s.mustf(!errors.Is(r.Err, shardlog.ErrCatalogBehind), "a writer takes the catalog for older than its log, which it never is")
 		if r.Err == nil && !l.dead {
 			s.stats.Deleted++
-			l.dead = true
+			l.dead, l.ended = true, time.Now()
 			s.after(s.lag(), "create "+l.name.Stream, func() { s.create(l.name, stream.ID{2}) })
 		}
 	}})

@@ -56,7 +56,7 @@ func (c *compactor) run(core *compaction.Compactor, store *survey.Survey) {
 			if !errors.As(err, new(*chunkindex.BehindError)) {
 				continue
 			}
-			report, err := store.RebuildIfHalted(c.ctx, connection{c.s.database, c.process}, names{c.s, c.process})
+			report, err := store.RebuildIfHalted(c.ctx, connection{c.s.database, c.process}, c.s.names(c.process))
 			c.s.post(fmt.Sprint(c.name, " rebuild"), func() { c.rebuilt(report, err) })
 		}
 		select {
@@ -92,21 +92,28 @@ func (c *compactor) rebuilt(report survey.Rebuilt, err error) {
 
 // names is the catalog as a rebuild sees it.
 type names struct {
-	s *Sim
-	p *process
+	s     *Sim
+	p     *process
+	begun time.Time
 }
 
+func (s *Sim) names(p *process) names { return names{s: s, p: p, begun: time.Now()} }
+
+// Behind is not asked by a rebuild.
+func (names) Behind(context.Context, catalog.Known) (bool, error) { return false, nil }
+
 // RestoreStreams wants no stream to be taken for dead that lives, nor, unless answers
-// were garbled, one to be missing.
-func (n names) RestoreStreams(ctx context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error) {
+// were garbled, one to be missing, or one to come back that had ended when it began.
+func (n names) RestoreStreams(ctx context.Context, known catalog.Known) (catalog.Restored, error) {
 	return ask(ctx, n.p, "restores streams", func(reply func(catalog.Restored, error)) {
-		for _, id := range dead {
+		for _, id := range known.Dead {
 			l := n.s.model.lives[id]
 			n.s.mustf(l != nil && l.deleting, "I5: a rebuild takes stream %s for deleted", id)
 		}
 		for _, l := range n.s.model.order {
-			known := slices.ContainsFunc(alive, func(x catalog.Stream) bool { return x.ID == l.id })
-			n.s.mustf(known || l.deleting || l.tail == 0 || !n.s.calm, "I5: a rebuild does not know stream %s", l.id)
+			alive := slices.ContainsFunc(known.Alive, func(x catalog.Stream) bool { return x.ID == l.id })
+			n.s.mustf(alive || l.deleting || l.tail == 0 || !n.s.calm, "I5: a rebuild does not know stream %s", l.id)
+			n.s.mustf(!alive || !l.dead || l.ended.After(n.begun) || !n.s.calm, "I5: a rebuild brings stream %s back", l.id)
 		}
 		reply(catalog.Restored{}, nil)
 	})

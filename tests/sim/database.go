@@ -193,6 +193,14 @@ func (c connection) Objects(ctx context.Context, ids []segment.ChunkID) ([]chunk
 	return query(ctx, c, fmt.Sprint("Objects ", ids), func(ctx context.Context, m mem) ([]chunkindex.Object, error) { return m.Objects(ctx, ids) })
 }
 
+func (c connection) Page(ctx context.Context, after segment.ChunkID, limit int) ([]chunkindex.Object, error) {
+	return query(ctx, c, fmt.Sprint("Page after ", after), func(ctx context.Context, m mem) ([]chunkindex.Object, error) { return m.Page(ctx, after, limit) })
+}
+
+func (c connection) ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]chunkindex.Chunk, error) {
+	return query(ctx, c, fmt.Sprint("ChunksIn ", ids), func(ctx context.Context, m mem) ([]chunkindex.Chunk, error) { return m.ChunksIn(ctx, ids) })
+}
+
 func (c connection) Remove(ctx context.Context, id segment.ChunkID) (bool, error) {
 	return query(ctx, c, fmt.Sprint("Remove ", id), func(ctx context.Context, m mem) (bool, error) {
 		ok, err := m.Remove(ctx, id)

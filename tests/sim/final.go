@@ -147,7 +147,7 @@ func (s *Sim) rebuildIndex() {
 	p := s.newProcess("rebuild")
 	done := false
 	go func() {
-		report, err := survey.New(client{s.store, p}, simShards, 4).Rebuild(p.ctx, connection{s.database, p}, names{s, p}, "it was lost")
+		report, err := survey.New(client{s.store, p}, simShards, 4).Rebuild(p.ctx, connection{s.database, p}, s.names(p), "it was lost")
 		s.post("rebuild ends", func() {
 			s.mustf(err == nil && report.Done, "I13: the index cannot be rebuilt: %v", err)
 			s.mustf(len(report.Damage) == 0, "I8: a rebuild finds damage: %v", report.Damage)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"time"
 
 	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/shardlog"
@@ -25,6 +26,7 @@ type life struct {
 	fencing   bool          // a new token may be on its way, or have come to be without an answer
 	deleting  bool
 	dead      bool // the tombstone was acknowledged
+	ended     time.Time
 }
 
 // recordID tells records apart: the batch, and the place in it.

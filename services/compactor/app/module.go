@@ -70,6 +70,8 @@ type rounds struct {
 	survey  *survey.Survey
 	index   *chunkindex.DB
 	catalog *catalog.Catalog
+	mine    func(uint32) bool
+	turn    int // of Reconcile
 	rebuilt prometheus.Counter
 	log     *zap.Logger
 }
@@ -79,14 +81,16 @@ const rebuildTimeout = 6 * time.Hour
 
 func newRounds(
 	c config.Config, compactor *compaction.Compactor, store objstore.Store, cluster objstore.Cluster, pool *pgxpool.Pool,
-	names *catalog.Catalog, log *zap.Logger, reg prometheus.Registerer,
+	names *catalog.Catalog, registry *discovery.Registry, log *zap.Logger, reg prometheus.Registerer,
 ) *rounds {
+	members := registry.Watch(discovery.RoleCompactor)
 	rebuilt := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "samsa_compactor_rebuilds_total", Help: "Times that the chunk index was behind the object store and was made again."})
 	reg.MustRegister(rebuilt)
 	return &rounds{
 		Compactor: compactor, survey: survey.New(store, cluster.Shards, int(4*c.Compactor.Parallel)),
 		index: chunkindex.New(pool, rebuildTimeout), catalog: names, rebuilt: rebuilt, log: log,
+		mine: mine(members.Snapshot, c.Platform.Server.Instance()),
 	}
 }
 
@@ -99,13 +103,35 @@ func (r *rounds) Rebuild(ctx context.Context) error {
 	}
 	r.rebuilt.Inc()
 	for _, d := range report.Damage {
-		r.log.Error("left out of the chunk index", zap.Error(d))
+		r.log.Error("damage that was found while the chunk index was rebuilt", zap.Error(d))
 	}
 	r.log.Warn("rebuilt the chunk index from the object store",
-		zap.Int("chunks", report.Chunks), zap.Int("chunk_objects", report.Objects), zap.Int("streams", len(report.Alive)),
-		zap.Int("streams_restored", report.Catalog.Added), zap.Int("streams_reconfigured", report.Catalog.Reconfigured),
-		zap.Int("streams_deleting", report.Catalog.Deleting), zap.Int("streams_without_bucket", len(report.Catalog.Homeless)))
+		zap.Int("chunks", report.Chunks), zap.Int("chunk_objects", report.Objects), zap.Int("streams", len(report.Known.Alive)),
+		zap.Int("streams_restored", report.Catalog.Added), zap.Int("streams_reconfigured", report.Catalog.Reconfigured), zap.Int("streams_replaced", report.Catalog.Replaced),
+		zap.Int("streams_deleting", report.Catalog.Deleting),
+		zap.Int("buckets_deleting", report.Catalog.DeletingBuckets), zap.Int("streams_without_bucket", len(report.Catalog.Homeless)))
 	return nil
+}
+
+// reconcileTurns is in how many turns all shards are compared with the catalog, but for
+// the first: that costs a look at the row of each of their streams.
+const reconcileTurns = 8
+
+// Reconcile finds out whether the catalog was put back to an older backup, and brings
+// it up to date.
+func (r *rounds) Reconcile(ctx context.Context) error {
+	turn := r.turn
+	r.turn++
+	restored, err := r.survey.Reconcile(ctx, r.index, r.catalog, func(shard stream.Shard) bool {
+		return r.mine(uint32(shard)) && (turn == 0 || int(shard)%reconcileTurns == turn%reconcileTurns)
+	})
+	if err == nil && restored.Changed() {
+		r.log.Warn("the catalog was behind the object store, and was brought up to it",
+			zap.Int("streams_restored", restored.Added), zap.Int("streams_reconfigured", restored.Reconfigured), zap.Int("streams_replaced", restored.Replaced),
+			zap.Int("streams_deleting", restored.Deleting), zap.Int("buckets_deleting", restored.DeletingBuckets),
+			zap.Int("streams_without_bucket", len(restored.Homeless)))
+	}
+	return err
 }
 
 // registered tells whether a living writer is known to write to a log.

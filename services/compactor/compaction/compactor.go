@@ -3,6 +3,7 @@ package compaction
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,7 @@ type Compactor struct {
 	orphans orphanWatch
 	backlog backlog
 	listed  atomic.Bool // logs were listed
+	missed  sync.Map    // ids of objects that were found to be missing
 }
 
 // New makes a Compactor.

@@ -29,8 +29,13 @@ func behind(format string, args ...any) error {
 	return &chunkindex.BehindError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// namedButGone says that a chunk object does not stand which the index names.
-func namedButGone(id segment.ChunkID) error {
+// namedButGone says that a chunk object does not stand which the index names. At the
+// first time that may be because the index is from the past, and a rebuild tells. If it
+// is named ever after, the object is lost, and rebuilding again would not help.
+func (c *Compactor) namedButGone(id segment.ChunkID) error {
+	if _, again := c.missed.LoadOrStore(id, true); again {
+		return damaged(segment.ChunkKey(id), "it is not in the store, but the index names it, also since it was rebuilt")
+	}
 	return behind("chunk object %d is not in the store, but the index names it", id)
 }
 

@@ -218,7 +218,7 @@ func (c *Compactor) missingChunk(ctx context.Context, chunk chunkindex.Chunk, er
 	case len(still) == 0:
 		return fmt.Errorf("%w: chunk object %d has been replaced", chunkindex.ErrLost, chunk.Object)
 	}
-	return namedButGone(chunk.Object)
+	return c.namedButGone(chunk.Object)
 }
 
 // sums are the records' digests, one for each run of an object.

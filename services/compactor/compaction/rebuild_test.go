@@ -10,6 +10,8 @@ import (
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/catalogtest"
 	"github.com/samsa-io/samsa/pkg/chunkindex"
+	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/compactor/survey"
@@ -17,13 +19,19 @@ import (
 
 // names is a catalog that is told what it was behind in.
 type names struct {
-	alive []catalog.Stream
-	dead  []stream.ID
+	known    catalog.Known
+	behind   bool
+	restored int
 }
 
-func (n *names) RestoreStreams(_ context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error) {
-	n.alive, n.dead = alive, dead
+func (n *names) RestoreStreams(_ context.Context, known catalog.Known) (catalog.Restored, error) {
+	n.known = known
+	n.restored++
 	return catalog.Restored{}, nil
+}
+
+func (n *names) Behind(context.Context, catalog.Known) (bool, error) {
+	return n.behind, nil
 }
 
 // rebuild puts an index made from the store alone in place of the world's.
@@ -34,16 +42,24 @@ func (w *world) rebuild(index readable) survey.Rebuilt {
 	require.NoError(w.t, err)
 	require.True(w.t, report.Done)
 	require.Empty(w.t, report.Damage)
+	w.requireKnown(told.known)
+	return report
+}
+
+// requireKnown wants all to be known of streams and buckets.
+func (w *world) requireKnown(known catalog.Known) {
+	w.t.Helper()
 	alive := map[stream.ID]bool{}
-	for _, x := range told.alive {
+	for _, x := range known.Alive {
 		alive[x.ID] = true
 	}
 	for _, x := range w.streams {
-		if x.opened && !x.dead {
-			require.True(w.t, alive[x.id], "stream %s is known", x.id)
+		require.Equal(w.t, x.opened && !x.dead, alive[x.id], "stream %s: opened %t, dead %t", x.id, x.opened, x.dead)
+		if x.opened && x.dead {
+			require.Contains(w.t, known.Dead, x.id)
 		}
 	}
-	return report
+	require.ElementsMatch(w.t, w.deadBuckets, known.DeadBuckets)
 }
 
 // chunks is what an index has of every stream.
@@ -144,6 +160,67 @@ func TestRebuild_OfAnIndexFromThePast(t *testing.T) {
 		w.again()
 	}
 	require.Greater(t, found, 20)
+}
+
+// An object that was lost is not forgotten by a rebuild, which does not help but does no
+// harm: once it is put back everything is there.
+func TestRebuild_KeepsWhatPointsToAnObjectThatIsMissing(t *testing.T) {
+	for _, hurt := range []string{"missing", "damaged"} {
+		w := newWorld(t, 21, memIndex)
+		c := w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}})
+		w.grow(40)
+		w.rest()
+		chunks := w.chunks()
+		lost := chunks[0].Object
+		object, err := w.store.Get(t.Context(), segment.ChunkKey(lost), objstore.Whole)
+		require.NoError(t, err)
+		require.NoError(t, w.store.Mem.Delete(t.Context(), segment.ChunkKey(lost)))
+		if hurt == "damaged" {
+			require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.ChunkKey(lost), object.Body[:len(object.Body)-1]))
+		}
+		for range 2 { // also of an index that has been rebuilt
+			report, err := survey.New(w.store, testShards, 4).Rebuild(t.Context(), w.index.(survey.Rebuildable), &names{}, hurt)
+			require.NoError(t, err)
+			require.NotEmpty(t, report.Damage)
+			require.Equal(t, segment.ChunkKey(lost), report.Damage[0].Key)
+			_, err = w.index.Drop(t.Context(), 100)
+			require.NoError(t, err)
+			require.Equal(t, chunks, w.chunks())
+		}
+		if hurt == "missing" {
+			require.ErrorAs(t, c.namedButGone(lost), new(*chunkindex.BehindError))
+			require.ErrorAs(t, c.namedButGone(lost), new(*DamageError))
+		}
+		require.NoError(t, w.store.Mem.Delete(t.Context(), segment.ChunkKey(lost)))
+		require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.ChunkKey(lost), object.Body))
+		w.check()
+		w.again()
+	}
+}
+
+// A catalog that was put back is found out though the index lacks nothing, and is told
+// all that logs say; as long as it is not, only states are read.
+func TestReconcile_ReadsLogsOnlyIfTheCatalogIsBehind(t *testing.T) {
+	for seed := range uint64(30) {
+		w := newWorld(t, seed, memIndex)
+		w.leaveBehind(w.compactor(w.store, fusedIndex{w.index, &fuse{after: w.store.observe}}), w.index.(*chunkindex.Mem))
+		w.grow(10)
+		chunks := w.chunks()
+		all := func(stream.Shard) bool { return true }
+		for _, behind := range []bool{false, true} {
+			told := &names{behind: behind}
+			s := survey.New(w.store, testShards, 4)
+			_, err := s.Reconcile(t.Context(), w.index.(survey.Rebuildable), told, all)
+			require.NoError(t, err)
+			if !behind {
+				require.Zero(t, told.restored)
+				require.LessOrEqual(t, s.Progress.Objects(), uint64(testShards))
+				continue
+			}
+			w.requireKnown(told.known)
+		}
+		require.Equal(t, chunks, w.chunks())
+	}
 }
 
 // The same with Postgres: emptied under a store that has moved on.

@@ -114,7 +114,7 @@ func (c *Compactor) checkStand(ctx context.Context, objects []segment.ChunkID, s
 			return err
 		}
 		if !ok {
-			return namedButGone(id)
+			return c.namedButGone(id)
 		}
 		seen[id] = true
 	}

@@ -125,7 +125,7 @@ func (c *Compactor) missingObject(ctx context.Context, o chunkindex.Object) erro
 	case err != nil:
 		return err
 	case len(now) == 1 && now[0].State == chunkindex.StateLive && now[0].LiveBytes > 0:
-		return namedButGone(o.ID)
+		return c.namedButGone(o.ID)
 	}
 	return chunkindex.ErrLost
 }

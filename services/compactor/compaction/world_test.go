@@ -44,6 +44,8 @@ type world struct {
 	putting map[stream.Shard]*segment.StateRef // states whose puts have not returned
 	named   map[stream.Shard]segment.StateRef  // states that footers name
 	streams []*worldStream
+
+	deadBuckets []stream.ID
 }
 
 type worldLog struct {
@@ -151,7 +153,7 @@ func (w *world) putTaken(shard stream.Shard, end stream.Slot) *segment.StateRef 
 
 // putState puts what a shard's writers have acknowledged so far; it may stand.
 func (w *world) putState(ref segment.StateRef) {
-	state := segment.State{Shard: ref.Shard, Epoch: ref.Epoch, Slot: ref.Slot}
+	state := segment.State{Shard: ref.Shard, Epoch: ref.Epoch, Slot: ref.Slot, BucketTombstones: w.deadBuckets}
 	for _, x := range w.streams {
 		switch {
 		case x.shard != ref.Shard || !x.opened:
@@ -324,6 +326,7 @@ func (w *world) change() {
 		for _, y := range w.streams {
 			y.dead = y.dead || y.bucket == x.bucket
 		}
+		w.deadBuckets = append(w.deadBuckets, x.bucket)
 		e = segment.Entry{Shard: x.shard, Epoch: e.Epoch, Kind: segment.EntryTombstoneBucket, BucketID: x.bucket}
 	default:
 		e.Kind = segment.EntryTrim

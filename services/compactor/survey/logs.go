@@ -28,6 +28,20 @@ func (l *logView) below(slot stream.Slot) int {
 	return n
 }
 
+// durable is the slots that are durable whatever comes: those below the seal, or, of a
+// log without one, those that follow each other from the first on. Others may have been
+// put while the log was listed, or never come to count.
+func (l *logView) durable() []stream.Slot {
+	if l.sealed {
+		return l.slots[:l.below(l.end)]
+	}
+	n := 0
+	for n < len(l.slots) && l.slots[n] == stream.Slot(n) {
+		n++
+	}
+	return l.slots[:n]
+}
+
 // sealSize is what every seal takes, and few segments do.
 func sealSize() int64 { return int64(len(segment.EncodeSeal(segment.Header{}, stream.Incarnation{}))) }
 

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -20,6 +21,9 @@ type Rebuildable interface {
 	Halt(ctx context.Context, reason string) error
 	Exclude(ctx context.Context) (release func(), err error)
 	Replace(ctx context.Context, r chunkindex.Rebuilt) error
+
+	Page(ctx context.Context, after segment.ChunkID, limit int) ([]chunkindex.Object, error)
+	ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]chunkindex.Chunk, error)
 }
 
 // Rebuilt says what a rebuild has found.
@@ -28,15 +32,15 @@ type Rebuilt struct {
 	Objects, Chunks int
 	Logs, Collected int // with slots in chunks; of them, without slots
 	Damage          []Finding
-	Alive           []catalog.Stream // that states and logs know
-	Dead            []stream.ID      // that have ended
+	Known           catalog.Known    // by states and logs
 	Catalog         catalog.Restored // what it was behind in
 }
 
 // Catalog is behind if the index is: both are in the database that was put back. See
 // catalog.Catalog.
 type Catalog interface {
-	RestoreStreams(ctx context.Context, alive []catalog.Stream, dead []stream.ID) (catalog.Restored, error)
+	RestoreStreams(ctx context.Context, known catalog.Known) (catalog.Restored, error)
+	Behind(ctx context.Context, known catalog.Known) (bool, error)
 }
 
 // Rebuild replaces the index by what the store gives, whatever there was, and brings
@@ -62,15 +66,16 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 	if err != nil || status.Behind == "" {
 		return Rebuilt{}, err
 	}
-	r := &rebuild{survey: s, watermarks: map[stream.Incarnation]stream.Slot{}, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
-	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs} {
+	r := s.newRebuild(func(stream.Shard) bool { return true })
+	missing := func(ctx context.Context) error { return r.findMissing(ctx, index) }
+	for _, step := range []func(context.Context) error{r.readStates, r.readObjects, r.readLogs, missing, r.readFooters} {
 		if err := step(ctx); err != nil {
 			return Rebuilt{}, err
 		}
 	}
 	s.Progress.begin("writing catalog and index")
 	made := r.make()
-	if r.report.Catalog, err = names.RestoreStreams(ctx, r.report.Alive, r.report.Dead); err != nil {
+	if r.report.Catalog, err = names.RestoreStreams(ctx, r.report.Known); err != nil {
 		return Rebuilt{}, err
 	}
 	if err := index.Replace(ctx, made); err != nil {
@@ -84,16 +89,20 @@ func (s *Survey) RebuildIfHalted(ctx context.Context, index Rebuildable, names C
 // rebuild is one under way.
 type rebuild struct {
 	survey  *Survey
+	shards  func(stream.Shard) bool // those whose states are read
 	objects []*segment.Chunks
-	// watermarks are what the objects prove.
-	watermarks map[stream.Incarnation]stream.Slot
-	logs       []*logView
-	facts      chunkindex.Facts
-	limits     map[stream.ID]chunkindex.Limit
-	// alive is the streams that states or logs know. It is all of them unless states
-	// or logs are damaged.
-	alive  map[stream.ID]*catalog.Stream
-	report Rebuilt
+	logs    []*logView
+	facts   chunkindex.Facts
+	limits  map[stream.ID]chunkindex.Limit
+	// alive is the streams that states or logs know, those that have ended since
+	// included. It is all of them unless states or logs are damaged.
+	alive   map[stream.ID]*catalog.Stream
+	missing missing
+	report  Rebuilt
+}
+
+func (s *Survey) newRebuild(shards func(stream.Shard) bool) *rebuild {
+	return &rebuild{survey: s, shards: shards, alive: map[stream.ID]*catalog.Stream{}, limits: map[stream.ID]chunkindex.Limit{}}
 }
 
 func (r *rebuild) bad(f Finding) { r.report.Damage = append(r.report.Damage, f) }
@@ -101,6 +110,9 @@ func (r *rebuild) bad(f Finding) { r.report.Damage = append(r.report.Damage, f) 
 func (r *rebuild) readStates(ctx context.Context) error {
 	r.survey.Progress.begin("reading states")
 	for shard := range stream.Shard(r.survey.shards) {
+		if !r.shards(shard) {
+			continue
+		}
 		state, err := r.survey.newestState(ctx, shard, r.bad)
 		if err != nil {
 			return err
@@ -163,11 +175,21 @@ func checkID(about *segment.Chunks, id segment.ChunkID, err error) error {
 	return err
 }
 
-// readLogs finds out which logs are gone and what the slots that stand say, and
-// checks the objects because of which slots may yet be deleted.
+// readLogs finds out which logs are gone, and checks the objects because of which slots
+// may yet be deleted.
 func (r *rebuild) readLogs(ctx context.Context) error {
 	r.survey.Progress.begin("reading logs")
 	standing := map[stream.Incarnation]bool{}
+	if err := r.findLogs(ctx); err != nil {
+		return err
+	}
+	for _, l := range r.logs {
+		standing[l.id] = !l.gone && len(l.slots) > 0
+	}
+	return r.check(ctx, standing)
+}
+
+func (r *rebuild) findLogs(ctx context.Context) error {
 	for l, err := range r.survey.logs(ctx, func(string) {}) {
 		if err != nil {
 			return err
@@ -177,12 +199,11 @@ func (r *rebuild) readLogs(ctx context.Context) error {
 			l.gone = false
 		}
 		r.logs = append(r.logs, l)
-		standing[l.id] = !l.gone && len(l.slots) > 0
 	}
-	if err := r.check(ctx, standing); err != nil {
-		return err
-	}
-	r.watermarks = chunkindex.Rebuild(r.objects, nil).Watermarks
+	return nil
+}
+
+func (r *rebuild) readFooters(ctx context.Context) error {
 	for _, l := range r.logs {
 		if err := r.readLog(ctx, l); err != nil {
 			return err
@@ -231,16 +252,13 @@ func (s *Survey) chunks(ctx context.Context, id segment.ChunkID, done func(*segm
 	})
 }
 
-// readLog reads the footers of a log's slots, up to its end. Those below the
-// watermark nobody will read again.
+// readLog reads the footers of a log's durable slots: what they say holds for good,
+// whether or not they are compacted yet.
 func (r *rebuild) readLog(ctx context.Context, l *logView) error {
-	slots := l.slots
-	if l.sealed {
-		slots = slots[:l.below(l.end)]
-	}
 	if l.gone {
 		return nil // its facts are in states
 	}
+	slots := l.durable()
 	for window := range slices.Chunk(slots, r.survey.parallel) {
 		footers, errs, err := r.survey.footers(ctx, l.id, window)
 		if err != nil {
@@ -251,24 +269,24 @@ func (r *rebuild) readLog(ctx context.Context, l *logView) error {
 				r.bad(damaged(segment.SlotKey(l.id, window[i]), errs[i]))
 				continue
 			}
-			r.take(f, window[i] < r.watermarks[l.id])
+			r.take(f)
 		}
 	}
 	return nil
 }
 
-func (r *rebuild) take(f *segment.Footer, compacted bool) {
-	if compacted {
-		r.facts.Take(f)
-	}
+func (r *rebuild) take(f *segment.Footer) {
+	r.facts.Take(f)
 	for _, section := range f.Sections {
+		r.missing.stand(section.Streams)
 		for i := range section.Entries {
 			r.entry(&section.Entries[i])
 		}
 	}
 }
 
-// entry follows what happened after the states.
+// entry follows what happened after the states. Logs are read in any order, so who has
+// ended is told by the facts, at last.
 func (r *rebuild) entry(e *segment.Entry) {
 	x := r.alive[e.Stream]
 	switch {
@@ -305,10 +323,10 @@ func decodeFooter(body []byte, log stream.Incarnation, slot stream.Slot) (*segme
 
 // make puts together what was read.
 func (r *rebuild) make() chunkindex.Rebuilt {
-	r.facts.Limit(r.limits)
 	r.sort()
 	made := chunkindex.Rebuild(r.objects, r.limits)
 	made.Facts = r.facts
+	r.keepMissing(&made)
 	made.Gone, made.Collected = map[stream.Incarnation]stream.Slot{}, map[stream.Incarnation]bool{}
 	for _, l := range r.logs {
 		if !l.gone {
@@ -326,14 +344,23 @@ func (r *rebuild) make() chunkindex.Rebuilt {
 
 // sort tells the living from the dead.
 func (r *rebuild) sort() {
+	r.facts.Limit(r.limits)
+	known := &r.report.Known
 	for id, x := range r.alive {
 		if !r.limits[id].Dead {
-			r.report.Alive = append(r.report.Alive, *x)
+			known.Alive = append(known.Alive, *x)
 		}
 	}
 	for id, limit := range r.limits {
 		if limit.Dead {
-			r.report.Dead = append(r.report.Dead, id)
+			known.Dead = append(known.Dead, id)
 		}
 	}
+	known.DeadBuckets = distinct(r.facts.BucketTombstones)
+	slices.SortFunc(known.Alive, func(a, b catalog.Stream) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+}
+
+func distinct(ids []stream.ID) []stream.ID {
+	ids = slices.SortedFunc(slices.Values(ids), func(a, b stream.ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids)
 }

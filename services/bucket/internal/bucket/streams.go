@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,11 +28,15 @@ type Catalog interface {
 	EndStream(ctx context.Context, s catalog.Stream) error
 }
 
+// ErrCatalogBehind says that an owner knows of a stream what the catalog does not: it
+// was put back to an older backup. Compactors bring it up to date.
+var ErrCatalogBehind = errors.New("the catalog is behind what the stream's owner knows")
+
 // Owners reaches the shards' owners. Its calls return once what they ask for is
-// durable, and may be repeated.
+// durable, and may be repeated. ErrCatalogBehind: the owner has another stream of that
+// name, or another configuration of that version or a later one.
 type Owners interface {
-	// ConfigureStream brings s.Config into effect, unless the owner has a newer
-	// version.
+	// ConfigureStream brings s.Config into effect.
 	ConfigureStream(ctx context.Context, s catalog.Stream) error
 	// TombstoneStream ends the stream for good.
 	TombstoneStream(ctx context.Context, s catalog.Stream) error
@@ -115,11 +120,27 @@ func (s *Streams) Reconfigure(ctx context.Context, name stream.Name, change sett
 	if err != nil {
 		return catalog.Stream{}, err
 	}
-	if err := s.finish.configure(ctx, changed); err != nil {
+	if err := s.configure(ctx, changed); err != nil {
 		return catalog.Stream{}, err
 	}
 	s.note(changed, s.catalog.StreamApplied(ctx, changed))
 	return changed, nil
+}
+
+// configure brings a configuration into effect, or the later one that others have made
+// of it meanwhile: an owner that has that one has nothing to do with this.
+func (s *Streams) configure(ctx context.Context, newest catalog.Stream) error {
+	for {
+		err := s.finish.configure(ctx, newest)
+		if !errors.Is(err, ErrCatalogBehind) {
+			return err
+		}
+		now, _, lookErr := s.catalog.LookupStream(ctx, newest.Name)
+		if lookErr != nil || now.ID != newest.ID || now.ConfigVersion <= newest.ConfigVersion {
+			return err
+		}
+		newest = now
+	}
 }
 
 // Delete ends a stream. *UnfinishedError: its deletion has begun and goes on by

@@ -45,3 +45,35 @@ func TestAcknowledgedChange_SucceedsThoughItCannotBeNoted(t *testing.T) {
 	_, err := s.Reconfigure(t.Context(), name, nil)
 	require.NoError(t, err)
 }
+
+// later is a catalog in which others reconfigure, too.
+type later struct {
+	forgetful
+	row catalog.Stream
+}
+
+func (c later) LookupStream(context.Context, stream.Name) (catalog.Stream, catalog.Bucket, error) {
+	return c.row, catalog.Bucket{}, nil
+}
+
+// ahead has a version already, and refuses those before it.
+type ahead struct {
+	present
+	version uint64
+}
+
+func (o ahead) ConfigureStream(_ context.Context, s catalog.Stream) error {
+	if s.ConfigVersion < o.version {
+		return ErrCatalogBehind
+	}
+	return nil
+}
+
+func TestReconfigure_IsDoneWhenALaterOneIs(t *testing.T) {
+	name := stream.Name{Bucket: "logs", Stream: "a"}
+	for row, want := range map[uint64]error{0: ErrCatalogBehind, 2: ErrCatalogBehind, 3: nil} {
+		s, _ := New(later{row: catalog.Stream{Name: name, ConfigVersion: row}}, ahead{version: 3}, Options{OwnerTimeout: 1 << 40}, zap.NewNop())
+		_, err := s.Reconfigure(t.Context(), name, nil)
+		require.ErrorIs(t, err, want, "row %d", row)
+	}
+}

@@ -4,12 +4,15 @@ package owners
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
 	"github.com/samsa-io/samsa/pkg/catalog"
 	"github.com/samsa-io/samsa/pkg/catalog/settings"
+	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
+	"github.com/samsa-io/samsa/services/bucket/internal/bucket"
 	"google.golang.org/grpc"
 )
 
@@ -64,7 +67,15 @@ func (o *Owners) EndIfEmpty(ctx context.Context, s catalog.Stream) (ended bool, 
 }
 
 func (o *Owners) do(ctx context.Context, s catalog.Stream, call func(context.Context, clusterv1.WriterServiceClient) error) error {
-	return o.router.Ask(ctx, s.Name.Shard(o.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+	err := o.router.Ask(ctx, s.Name.Shard(o.shards), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 		return call(ctx, clusterv1.NewWriterServiceClient(conn))
 	})
+	if rpc.Detail(err).GetMetadata()["reason"] == reasonCatalogBehind {
+		return fmt.Errorf("%w: %w", bucket.ErrCatalogBehind, err)
+	}
+	return err
 }
+
+// reasonCatalogBehind is what a writer gives beside DATABASE_ERROR when its log
+// contradicts the catalog.
+const reasonCatalogBehind = "catalog_behind"

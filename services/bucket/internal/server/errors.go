@@ -19,6 +19,10 @@ func toStatus(err error) error {
 	switch {
 	case errors.As(err, &invalid):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "%s", invalid.Error()).In(invalid.Field)
+	case errors.Is(err, bucket.ErrCatalogBehind):
+		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR,
+			"the catalog database was put back to an older backup and is behind what is known of the stream; it is being brought up to date, look and try again then").
+			With("reason", "catalog_behind").Because(err)
 	case errors.As(err, &unfinished):
 		// Not SERVICE_UNAVAILABLE, which says that nothing has happened.
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_NETWORK_ERROR, "%s", unfinished.Situation()).

@@ -99,6 +99,7 @@ type writer struct {
 	clusterv1.UnimplementedWriterServiceServer
 	mu         sync.Mutex
 	refuse     int
+	behind     bool // its refusals say that the catalog is
 	empty      bool // streams are, when they are asked about
 	asked      int  // how often a stream was to be ended
 	ended      map[string]bool
@@ -117,6 +118,9 @@ func (w *writer) answer(f func()) error {
 	defer w.mu.Unlock()
 	if w.refuse > 0 {
 		w.refuse--
+		if w.behind {
+			return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, "behind").With("reason", "catalog_behind")
+		}
 		return status.Error(codes.Unavailable, "not now")
 	}
 	f()

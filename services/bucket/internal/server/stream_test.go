@@ -358,3 +358,17 @@ func TestDatabaseAway_IsADatabaseError(t *testing.T) {
 	detail := requireError(t, err, codes.Unavailable, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR)
 	require.NotContains(t, detail.GetMessage(), "127.0.0.1", "what is inside stays inside")
 }
+
+// Postgres was put back to a backup: the owner has another stream of that name.
+func TestChanges_AreRefusedWhileTheCatalogIsBehind(t *testing.T) {
+	s := start(t, 0)
+	created := s.mustCreate(t, "a")
+	s.writer.behind = true
+	s.writer.refuseNext(2)
+	_, err := s.reconfigure(t, "a", &samsav1.StreamConfig{RetentionAgeSeconds: new(uint64(60))})
+	for _, err := range []error{err, s.delete(t, "a")} {
+		detail := requireError(t, err, codes.Unavailable, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR)
+		require.Equal(t, "catalog_behind", detail.GetMetadata()["reason"])
+	}
+	require.False(t, s.writer.hasEnded(created.ID))
+}

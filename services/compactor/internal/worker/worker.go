@@ -16,6 +16,8 @@ import (
 type Rounds interface {
 	Compact(ctx context.Context) error
 	Collect(ctx context.Context) error
+	// Reconcile brings the catalog up to the store.
+	Reconcile(ctx context.Context) error
 	// Rebuild makes an index that was halted again from the store.
 	Rebuild(ctx context.Context) error
 }
@@ -52,6 +54,7 @@ func (w *Worker) Run(ctx context.Context) {
 	defer compact.Stop()
 	defer collect.Stop()
 	w.round(ctx, "compact", w.rounds.Compact)
+	w.reconcile(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,6 +63,7 @@ func (w *Worker) Run(ctx context.Context) {
 			w.round(ctx, "compact", w.rounds.Compact)
 		case <-collect.C:
 			w.round(ctx, "collect", w.rounds.Collect)
+			w.reconcile(ctx)
 		}
 	}
 }
@@ -82,6 +86,16 @@ func (w *Worker) round(ctx context.Context, name string, do func(context.Context
 	default:
 		w.log.Warn("not everything could be done; trying again", zap.String("round", name), zap.Error(err))
 	}
+}
+
+// reconcile says nothing of the index, neither good nor bad.
+func (w *Worker) reconcile(ctx context.Context) {
+	err := w.rounds.Reconcile(ctx)
+	if err == nil || ctx.Err() != nil || errors.Is(err, chunkindex.ErrRebuilding) {
+		return
+	}
+	w.report(err)
+	w.log.Warn("the catalog could not be compared with the object store; trying again", zap.Error(err))
 }
 
 // rebuild has the index made again. One that does not stay right is left alone for

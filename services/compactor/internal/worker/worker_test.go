@@ -15,8 +15,9 @@ import (
 )
 
 type rounds struct {
-	compacted, collected, rebuilt int
-	behind                        func(rebuilt int) bool
+	compacted, collected, reconciled, rebuilt int
+
+	behind func(rebuilt int) bool
 }
 
 var errFails = errors.New("fails")
@@ -29,6 +30,8 @@ func (r *rounds) Compact(context.Context) error {
 	return nil
 }
 
+func (r *rounds) Reconcile(context.Context) error { r.reconciled++; return nil }
+
 func (r *rounds) Rebuild(context.Context) error { r.rebuilt++; return nil }
 func (r *rounds) Collect(context.Context) error { r.collected++; return errFails }
 
@@ -40,7 +43,7 @@ func TestWorker_TakesTurnsAndReports(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10500*time.Millisecond)
 		defer cancel()
 		w.Run(ctx)
-		require.Equal(t, rounds{compacted: 11, collected: 2}, *r)
+		require.Equal(t, rounds{compacted: 11, collected: 2, reconciled: 3}, *r)
 		require.Len(t, reports, 13)
 		require.Contains(t, reports, errFails)
 	})

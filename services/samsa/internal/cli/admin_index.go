@@ -222,7 +222,7 @@ func (a *app) adminRebuildIndex() *cobra.Command {
 		"all the time. It may be interrupted and started again: the index is replaced at once, at the end.\n" +
 		"Compactors that find the index behind the store do the same by themselves.\n\n" +
 		"Streams that the catalog lost come back into buckets that it has; buckets and access tokens come from a\n" +
-		"backup of Postgres. Exit code 1 if objects are damaged: what they held is left out, and told."
+		"backup of Postgres. Exit code 1 if objects are damaged or missing, which is told; what nothing else holds of them stays in the index, for when they are put back."
 	f = tableFormat(c.Flags())
 	b = newBackend(c)
 	return c
@@ -253,14 +253,15 @@ func (a *app) rebuildIndex(c *cobra.Command, b *backend, f *format) error {
 		}
 	}
 	_, _ = fmt.Fprintf(a.Err, "The chunk index has %s chunks in %s objects, of %s streams, from %s logs; %s logs are gone for good.\n",
-		count(report.Chunks), count(report.Objects), count(len(report.Alive)), count(report.Logs), count(report.Collected))
+		count(report.Chunks), count(report.Objects), count(len(report.Known.Alive)), count(report.Logs), count(report.Collected))
 	restored := report.Catalog
-	_, _ = fmt.Fprintf(a.Err, "The catalog got %d streams back, newer settings of %d, and the end of %d.\n", restored.Added, restored.Reconfigured, restored.Deleting)
+	_, _ = fmt.Fprintf(a.Err, "The catalog got %d streams back, newer settings of %d, and the end of %d and of %d buckets.\n",
+		restored.Added+restored.Replaced, restored.Reconfigured, restored.Deleting, restored.DeletingBuckets)
 	for _, name := range restored.Homeless {
 		_, _ = fmt.Fprintf(a.Err, "Stream %s/%s stands in the store, but the catalog has no such bucket, or another stream of that name: restore the catalog from a newer backup.\n", name.Bucket, name.Stream)
 	}
 	if len(report.Damage) > 0 {
-		return fmt.Errorf("%w: %d objects were left out", survey.ErrDamaged, len(report.Damage))
+		return fmt.Errorf("%w: %d objects are damaged or missing", survey.ErrDamaged, len(report.Damage))
 	}
 	return nil
 }

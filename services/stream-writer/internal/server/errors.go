@@ -66,6 +66,7 @@ func classify(err error) (samsav1.ErrorCode, string) {
 		{shardlog.ErrDied, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "owner_lost"},
 		{naming.ErrStopped, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "stopping"},
 		{writer.ErrStopped, samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, "stopping"},
+		{shardlog.ErrCatalogBehind, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, "catalog_behind"},
 		{catalog.ErrUnavailable, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, ""},
 		{shardlog.ErrDamaged, samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "damaged"},
 	} {

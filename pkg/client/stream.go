@@ -68,7 +68,7 @@ func (s *Stream) Append(ctx context.Context, input AppendInput, opts ...AppendOp
 		opt(&producer)
 	}
 	b.producerSeq = producer.Seq
-	resp, err := call(ctx, s.client.retry, sideEffects, producer.ID != "", s.invokeAppend,
+	resp, err := call(ctx, s.client.retry, appends, producer.ID != "", s.invokeAppend,
 		&appendMessage{prefix: s.appendPrefix(b, producer.ID, true), records: b.records})
 	if err != nil {
 		return Ack{}, err

@@ -13,7 +13,9 @@ const FileVariable = "SAMSA_CONFIG"
 
 // ownVariables lists what begins with the prefix and is no key: those of the command line
 // client, and what tests use.
-func ownVariables() []string { return []string{FileVariable, "SAMSA_ADDRESS", "SAMSA_TOKEN"} }
+func ownVariables() []string {
+	return []string{FileVariable, "SAMSA_ADDRESS", "SAMSA_TOKEN", "SAMSA_CA_FILE"}
+}
 
 // prototypeNames are the variables of Samsa's prototype that are not simply
 // <SECTION>_<KEY>.

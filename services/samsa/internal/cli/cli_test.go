@@ -209,6 +209,19 @@ func TestConfigShow_SaysWhereValuesComeFrom(t *testing.T) {
 	require.Equal(t, "The configuration is valid.\n", s.ok("", "config", "validate"))
 }
 
+// What the command line itself takes from the environment is no key of the services,
+// and no mistake of theirs.
+func TestConfigValidate_KnowsTheCommandLinesVariables(t *testing.T) {
+	s := newShell(t)
+	root := (&app{IO: IO{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}}).root()
+	variables := regexp.MustCompile(`SAMSA_\w+`).FindAllString(root.Long+root.PersistentFlags().FlagUsages(), -1)
+	require.Subset(t, variables, []string{"SAMSA_ADDRESS", "SAMSA_TOKEN", "SAMSA_CA_FILE"})
+	for _, variable := range variables {
+		t.Setenv(variable, "x")
+	}
+	s.ok("", "config", "validate")
+}
+
 func TestVersion(t *testing.T) {
 	s := newShell(t)
 	require.Contains(t, s.ok("", "version"), "go1.")

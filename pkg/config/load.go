@@ -135,6 +135,7 @@ func lookup(environ []string, name string) string {
 func (l *loader) environment() {
 	n := namesOf(l.leaves)
 	set := slices.DeleteFunc(slices.Clone(l.options.Environ), func(v string) bool { return strings.HasSuffix(v, "=") })
+	l.add(loadEnv(rustLog(set), func(string) string { return n.prototype["LOG_LEVEL"] }))
 	l.add(loadEnv(set, func(v string) string { return n.prototype[v] }))
 	l.add(loadEnv(l.options.Environ, func(v string) string { return n.canonical[v] }))
 	l.unknownVariables(n)

@@ -63,7 +63,7 @@ func TestConfig_TakesThePrototypesVariables(t *testing.T) {
 		"SERVER_ADDRESS=0.0.0.0", "SERVER_PORT=6000", "ETCD_ENDPOINTS=http://a:2379,http://b:2379",
 		"HEARTBEAT_INTERVAL_SECS=3", "LEASE_TTL_SECS=9", "LOG_LEVEL=warn", "SERVICE_NAME=samsa-prod",
 		"DATABASE_URL=postgres://me:pw@db/x", "DATABASE_HOST=db", "METRICS_PORT=9191",
-		"ENABLE_OTEL_TRACING=true", "OTEL_ENDPOINT=http://otel:4317", "STORAGE_BATCH_SIZE=7", "RUST_LOG=debug",
+		"ENABLE_OTEL_TRACING=true", "OTEL_ENDPOINT=http://otel:4317", "STORAGE_BATCH_SIZE=7", "RUST_LOG=samsa=debug",
 	})
 	require.NoError(t, err)
 	require.Equal(t, 6000, c.Server.Port)

@@ -196,6 +196,30 @@ func TestTrim_MovesTheFirstRecord(t *testing.T) {
 	require.Equal(t, "trim", command)
 }
 
+func TestWithTimestamp_LetsCommandsIntoAStreamThatDemandsTimestamps(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.client.Bucket("logs").ReconfigureStream(t.Context(), "web", client.StreamConfig{TimestampingMode: client.TimestampingClientRequire})
+	require.NoError(t, err)
+	_, err = f.stream.Fence(t.Context(), "me", client.Conditions{})
+	require.ErrorIs(t, err, client.ErrInvalidArgument)
+	_, err = f.stream.Fence(t.Context(), "me", client.Conditions{}, client.WithTimestamp(1000))
+	require.NoError(t, err)
+	_, err = f.stream.Trim(t.Context(), 1, client.Conditions{FencingToken: new("me")}, client.WithTimestamp(2000))
+	require.NoError(t, err)
+	input := client.AppendInput{Records: []client.AppendRecord{{Body: []byte("a")}, {Timestamp: new(uint64(4000))}}}
+	_, err = f.stream.Append(t.Context(), input, client.WithTimestamp(3000))
+	require.NoError(t, err)
+	require.Nil(t, input.Records[0].Timestamp, "the caller's records are left alone")
+
+	result, err := f.stream.Read(t.Context(), client.Read{})
+	require.NoError(t, err)
+	var timestamps []uint64
+	for _, r := range result.Records {
+		timestamps = append(timestamps, r.Timestamp)
+	}
+	require.Equal(t, []uint64{2000, 3000, 4000}, timestamps)
+}
+
 func TestRead_StartsWhereAsked(t *testing.T) {
 	f := newFixture(t)
 	for i := range 10 {

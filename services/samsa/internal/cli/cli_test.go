@@ -149,6 +149,7 @@ func TestExitCodes_UsageIsTwoFailureIsOne(t *testing.T) {
 		"token issue t --op read --auto-prefix-streams":         "needs --streams-prefix",
 		"bench --mode dance":                                    "want append, session, read or live",
 		"bench --record-size 3":                                 "record size 3",
+		"bench --rate=-1":                                       "rate of -1",
 		"-a ftp://x bucket list":                                "want http:// or https://",
 	} {
 		require.Contains(t, s.fails(2, strings.Fields(line)...), want, line)
@@ -236,6 +237,13 @@ func TestBench_PrintsAndVerifies(t *testing.T) {
 		require.Contains(t, out, "200 records: none lost", mode)
 	}
 	require.Contains(t, s.ok("", "bench", "--records", "10", "--format", "json"), `"verified_records":10`)
+}
+
+func TestRun_LeavesTheLastWordToACommandThatHasSaidAll(t *testing.T) {
+	extra := command("dev", "x", "samsa dev", cobra.NoArgs, func(*cobra.Command, []string) error { return &ExitError{Code: 7} })
+	var errs bytes.Buffer
+	require.Equal(t, 7, Run(t.Context(), IO{In: strings.NewReader(""), Out: io.Discard, Err: &errs}, []string{"dev"}, extra))
+	require.Empty(t, errs.String())
 }
 
 func TestRun_TakesExtraCommands(t *testing.T) {

@@ -280,6 +280,31 @@ func TestSubscribe_FollowsUntilInterrupted(t *testing.T) {
 	require.Empty(t, errs.String())
 }
 
+// Whoever takes the output for all there is must not be told that it is.
+func TestRead_FailsWhenItIsInterrupted(t *testing.T) {
+	s := newLogs(t)
+	s.ok("old\n", data("append", "--from-stdin")...)
+	ctx, interrupt := context.WithCancel(t.Context())
+	s.server.SetFaults(clienttest.Faults{BeforeRead: func(int) error {
+		interrupt()
+		return clienttest.Unavailable(nil)
+	}})
+	var errs bytes.Buffer
+	require.Equal(t, 1, Run(ctx, IO{In: strings.NewReader(""), Out: io.Discard, Err: &errs}, data("read")))
+	require.Equal(t, "samsa: interrupted\n", errs.String())
+}
+
+func TestCommands_TakeTheTimestampThatAStreamDemands(t *testing.T) {
+	s := newLogs(t)
+	s.ok("", "stream", "-b", "logs", "create", "web", "--timestamping", "client-require")
+	require.Contains(t, s.fails(1, data("fence", "me")...), "timestamp")
+	s.ok("", data("fence", "me", "--timestamp", "1000")...)
+	s.ok("", data("trim", "0", "--timestamp", "1970-01-01T00:00:02Z")...)
+	out := s.ok("", data("read")...)
+	require.Contains(t, out, `"timestamp":1000,`)
+	require.Contains(t, out, `"timestamp":2000,`)
+}
+
 func TestSubscribe_StartsAtTheTail(t *testing.T) {
 	s := newLogs(t)
 	s.ok("old\n", data("append", "--from-stdin")...)

@@ -50,10 +50,18 @@ func Run(ctx context.Context, streams IO, args []string, extra ...*cobra.Command
 	return a.exit(command, err)
 }
 
+// ExitError is how a command ends that has said all there is to say.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
 func (a *app) exit(command *cobra.Command, err error) int {
+	var said *ExitError
 	switch {
 	case err == nil, isClosedPipe(err):
 		return 0
+	case errors.As(err, &said):
+		return said.Code
 	case isUsage(err):
 		_, _ = fmt.Fprintf(a.Err, "samsa: %v\nSee '%s --help'.\n", err, command.CommandPath())
 		return 2

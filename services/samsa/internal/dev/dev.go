@@ -24,17 +24,13 @@ import (
 	compactorconfig "github.com/samsa-io/samsa/services/compactor/config"
 	router "github.com/samsa-io/samsa/services/router/app"
 	routerconfig "github.com/samsa-io/samsa/services/router/config"
+	"github.com/samsa-io/samsa/services/samsa/internal/cli"
 	"github.com/samsa-io/samsa/services/samsa/internal/settings"
 	reader "github.com/samsa-io/samsa/services/stream-reader/app"
 	readerconfig "github.com/samsa-io/samsa/services/stream-reader/config"
 	writer "github.com/samsa-io/samsa/services/stream-writer/app"
 	writerconfig "github.com/samsa-io/samsa/services/stream-writer/config"
 )
-
-// ExitError carries the exit code of a run that has said all there is to say.
-type ExitError struct{ Code int }
-
-func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
 
 // Command is `samsa dev`.
 func Command(environ []string) *cobra.Command {
@@ -55,7 +51,7 @@ func Command(environ []string) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			code, err := run(c, &all, folder, environ)
 			if err == nil && code != service.ExitOK {
-				return &ExitError{code}
+				return &cli.ExitError{Code: code}
 			}
 			return err
 		},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -248,21 +247,4 @@ func (l *loader) complete(p Problem) Problem {
 		}
 	}
 	return p
-}
-
-// AsProblems turns a validation error into problems; joined errors become one
-// each. It is for packages that do not know this one.
-func AsProblems(section string, err error) []Problem {
-	if err == nil {
-		return nil
-	}
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
-		return []Problem{{Key: section, What: err.Error()}}
-	}
-	var problems []Problem
-	for _, one := range joined.Unwrap() {
-		problems = append(problems, AsProblems(section, one)...)
-	}
-	return problems
 }

@@ -62,6 +62,6 @@ func (c *Client) Shards(ctx context.Context) (shards []ShardOwner, unanswered []
 // that. It returns at once; Writers tells how many shards are left.
 // ErrPreconditionFailed: there is no other writer to take them.
 func (c *Client) DrainWriter(ctx context.Context, instance string, undo bool) error {
-	_, err := call(ctx, c.retry, sideEffects, true, c.admin().DrainWriter, &clusterv1.DrainWriterRequest{Instance: instance, Undo: undo})
+	_, err := call(ctx, c.retry, changes, true, c.admin().DrainWriter, &clusterv1.DrainWriterRequest{Instance: instance, Undo: undo})
 	return err
 }

@@ -314,7 +314,7 @@ func (a *AppendSession) connect() (finished int, err error) {
 	call, err := a.stream.client.conn().NewStream(ctx, &samsav1.StreamService_ServiceDesc.Streams[0],
 		samsav1.StreamService_AppendSession_FullMethodName)
 	if err != nil {
-		return 0, asError(a.ctx, err, sideEffects, false)
+		return 0, asError(a.ctx, err, appends, false)
 	}
 	sender := make(chan struct{})
 	go func() {
@@ -373,7 +373,7 @@ func (a *AppendSession) receive(cancel func(), call grpc.ClientStream) (finished
 			if a.drained() {
 				return finished, nil
 			}
-			return finished, asError(a.ctx, err, sideEffects, true)
+			return finished, asError(a.ctx, err, appends, true)
 		}
 		done, err := a.acknowledge(&resp)
 		finished += done

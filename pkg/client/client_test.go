@@ -196,6 +196,30 @@ func TestTrim_MovesTheFirstRecord(t *testing.T) {
 	require.Equal(t, "trim", command)
 }
 
+func TestWithTimestamp_LetsCommandsIntoAStreamThatDemandsTimestamps(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.client.Bucket("logs").ReconfigureStream(t.Context(), "web", client.StreamConfig{TimestampingMode: client.TimestampingClientRequire})
+	require.NoError(t, err)
+	_, err = f.stream.Fence(t.Context(), "me", client.Conditions{})
+	require.ErrorIs(t, err, client.ErrInvalidArgument)
+	_, err = f.stream.Fence(t.Context(), "me", client.Conditions{}, client.WithTimestamp(1000))
+	require.NoError(t, err)
+	_, err = f.stream.Trim(t.Context(), 1, client.Conditions{FencingToken: new("me")}, client.WithTimestamp(2000))
+	require.NoError(t, err)
+	input := client.AppendInput{Records: []client.AppendRecord{{Body: []byte("a")}, {Timestamp: new(uint64(4000))}}}
+	_, err = f.stream.Append(t.Context(), input, client.WithTimestamp(3000))
+	require.NoError(t, err)
+	require.Nil(t, input.Records[0].Timestamp, "the caller's records are left alone")
+
+	result, err := f.stream.Read(t.Context(), client.Read{})
+	require.NoError(t, err)
+	var timestamps []uint64
+	for _, r := range result.Records {
+		timestamps = append(timestamps, r.Timestamp)
+	}
+	require.Equal(t, []uint64{2000, 3000, 4000}, timestamps)
+}
+
 func TestRead_StartsWhereAsked(t *testing.T) {
 	f := newFixture(t)
 	for i := range 10 {
@@ -269,6 +293,66 @@ func TestRetry_AnEarlierUnknownAttemptStaysUnknown(t *testing.T) {
 	})
 	_, err := f.stream.Append(t.Context(), batchOf(0, 1), client.AsProducer(client.ProducerSeq{ID: "p"}))
 	require.ErrorIs(t, err, client.ErrOutcomeUnknown)
+}
+
+// What a change may have done before it failed is not done a second time: the second
+// call's answer would hide the first one's.
+func TestRetry_AChangeThatMayHaveHappenedIsNotMadeAgain(t *testing.T) {
+	network := clienttest.Errorf(samsav1.ErrorCode_ERROR_CODE_NETWORK_ERROR, codes.Unavailable,
+		map[string]string{"reason": "deletion_unfinished"}, "not every owner has acknowledged")
+	database := clienttest.Errorf(samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, codes.Unavailable, nil, "the database does not answer")
+	pending := clienttest.Errorf(samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, codes.FailedPrecondition,
+		map[string]string{"reason": "deletion_pending"}, "deletion pending")
+	ctx := t.Context()
+	remove := func(c *client.Client) error { return c.DeleteBucket(ctx, "logs") }
+	issue := func(c *client.Client) error {
+		_, err := c.IssueAccessToken(ctx, client.AccessToken{ID: "t"})
+		return err
+	}
+	list := func(c *client.Client) error { _, err := c.BucketConfig(ctx, "logs"); return err }
+	configure := func(c *client.Client) error {
+		_, err := c.ReconfigureBucket(ctx, "logs", client.BucketConfig{CreateStreamOnRead: new(true)})
+		return err
+	}
+	for name, c := range map[string]struct {
+		call    func(*client.Client) error
+		policy  client.RetryPolicy
+		answers []error // what comes before the call succeeds
+		want    samsav1.ErrorCode
+		calls   int
+	}{
+		"deletion unfinished":             {remove, client.RetryNoSideEffects, []error{network, pending}, samsav1.ErrorCode_ERROR_CODE_NETWORK_ERROR, 1},
+		"token perhaps made":              {issue, client.RetryNoSideEffects, []error{database}, samsav1.ErrorCode_ERROR_CODE_DATABASE_ERROR, 1},
+		"deletion unfinished, retry all":  {remove, client.RetryAll, []error{network, pending}, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, 2},
+		"token perhaps made, retry all":   {issue, client.RetryAll, []error{database}, 0, 2},
+		"nothing has happened":            {issue, client.RetryNoSideEffects, []error{clienttest.Unavailable(nil)}, 0, 2},
+		"a second change changes no more": {configure, client.RetryNoSideEffects, []error{database, network}, 0, 3},
+		"a call that only reads":          {list, client.RetryNoSideEffects, []error{database}, 0, 2},
+		"refused":                         {remove, client.RetryAll, []error{pending}, samsav1.ErrorCode_ERROR_CODE_PRECONDITION_FAILED, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			retry := fastRetry()
+			retry.Policy = c.policy
+			f := newFixture(t, client.WithRetry(retry))
+			calls := 0
+			f.server.SetFaults(clienttest.Faults{OnUnary: func(string) error {
+				calls++
+				if calls <= len(c.answers) {
+					return c.answers[calls-1]
+				}
+				return nil
+			}})
+			err := c.call(f.client)
+			var failure *client.Error
+			if errors.As(err, &failure) {
+				require.Equal(t, c.want, failure.Code)
+			} else {
+				require.NoError(t, err)
+				require.Zero(t, c.want)
+			}
+			require.Equal(t, c.calls, calls)
+		})
+	}
 }
 
 func TestRetry_ServerThatIsNotThereLeavesNoDoubt(t *testing.T) {

@@ -135,14 +135,14 @@ func (c *Client) Buckets(ctx context.Context, l List) iter.Seq2[BucketInfo, erro
 
 // CreateBucket makes a bucket. ErrAlreadyExists: the name is in use.
 func (c *Client) CreateBucket(ctx context.Context, name string, config BucketConfig) (BucketInfo, error) {
-	resp, err := call(ctx, c.retry, sideEffects, false, c.account().CreateBucket,
+	resp, err := call(ctx, c.retry, changes, false, c.account().CreateBucket,
 		&samsav1.CreateBucketRequest{Bucket: name, Config: config.proto()})
 	return bucketInfo(resp.GetInfo()), err
 }
 
 // DeleteBucket deletes a bucket and its streams. Their data goes later.
 func (c *Client) DeleteBucket(ctx context.Context, name string) error {
-	_, err := call(ctx, c.retry, sideEffects, false, c.account().DeleteBucket, &samsav1.DeleteBucketRequest{Bucket: name})
+	_, err := call(ctx, c.retry, changes, false, c.account().DeleteBucket, &samsav1.DeleteBucketRequest{Bucket: name})
 	return err
 }
 
@@ -155,7 +155,7 @@ func (c *Client) BucketConfig(ctx context.Context, name string) (BucketConfig, e
 // ReconfigureBucket changes what the mask's paths name, or without a mask the
 // fields that are set, and returns the settings as they are then.
 func (c *Client) ReconfigureBucket(ctx context.Context, name string, config BucketConfig, mask ...string) (BucketConfig, error) {
-	resp, err := call(ctx, c.retry, sideEffects, true, c.account().ReconfigureBucket,
+	resp, err := call(ctx, c.retry, changes, true, c.account().ReconfigureBucket,
 		&samsav1.ReconfigureBucketRequest{Bucket: name, Config: config.proto(), Mask: fieldMask(mask)})
 	return bucketConfig(resp.GetConfig()), err
 }
@@ -183,7 +183,7 @@ func (b *Bucket) Streams(ctx context.Context, l List) iter.Seq2[StreamInfo, erro
 
 // CreateStream makes a stream. ErrAlreadyExists: the name is in use.
 func (b *Bucket) CreateStream(ctx context.Context, name string, config StreamConfig) (StreamInfo, error) {
-	resp, err := call(ctx, b.client.retry, sideEffects, false, b.client.bucket().CreateStream,
+	resp, err := call(ctx, b.client.retry, changes, false, b.client.bucket().CreateStream,
 		&samsav1.CreateStreamRequest{Bucket: b.name, Stream: name, Config: config.proto()})
 	return streamInfo(resp.GetInfo()), err
 }
@@ -191,7 +191,7 @@ func (b *Bucket) CreateStream(ctx context.Context, name string, config StreamCon
 // DeleteStream deletes a stream. Once it has returned no append to it is
 // acknowledged; the data goes later.
 func (b *Bucket) DeleteStream(ctx context.Context, name string) error {
-	_, err := call(ctx, b.client.retry, sideEffects, false, b.client.bucket().DeleteStream,
+	_, err := call(ctx, b.client.retry, changes, false, b.client.bucket().DeleteStream,
 		&samsav1.DeleteStreamRequest{Bucket: b.name, Stream: name})
 	return err
 }
@@ -206,7 +206,7 @@ func (b *Bucket) StreamConfig(ctx context.Context, name string) (StreamConfig, e
 // ReconfigureStream changes what the mask's paths name, or without a mask the
 // fields that are set, and returns the settings as they are then.
 func (b *Bucket) ReconfigureStream(ctx context.Context, name string, config StreamConfig, mask ...string) (StreamConfig, error) {
-	resp, err := call(ctx, b.client.retry, sideEffects, true, b.client.bucket().ReconfigureStream,
+	resp, err := call(ctx, b.client.retry, changes, true, b.client.bucket().ReconfigureStream,
 		&samsav1.ReconfigureStreamRequest{Bucket: b.name, Stream: name, Config: config.proto(), Mask: fieldMask(mask)})
 	return streamConfig(resp.GetConfig()), err
 }

@@ -11,7 +11,10 @@
 // # What is promised
 //
 // An append that returned without an error is durable. An append that failed
-// has not happened, unless the error Is ErrOutcomeUnknown.
+// has not happened, unless the error Is ErrOutcomeUnknown. A change of buckets,
+// streams or tokens that failed may have happened also if Error.Code is one of
+// DATABASE_ERROR, NETWORK_ERROR or INTERNAL_ERROR; it is made again by itself only
+// if it surely has not, or if a second one changes nothing more.
 //
 // A Producer, and an AppendSession with a producer id, number their batches.
 // That makes a resend harmless, so both resume by themselves after a failure:

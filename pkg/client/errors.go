@@ -36,6 +36,7 @@ type Error struct {
 	sent bool
 	// detailed tells that the server itself classified the error.
 	detailed bool
+	effect   effect // of the call
 }
 
 // Sentinels for errors.Is. Each stands for a kind of *Error.
@@ -58,7 +59,7 @@ var (
 	ErrResourceExhausted = errors.New("resource exhausted")
 	// ErrUnavailable is a server, or a part of it, that can't be reached.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrOutcomeUnknown is an append that may or may not have happened.
+	// ErrOutcomeUnknown is an append or a change that may or may not have happened.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrProducerForgotten is an append by a producer that the stream may have
 	// forgotten. The call that gets it has not appended; one before it may have.
@@ -171,12 +172,13 @@ func (e *Error) number(key string) (uint64, bool) {
 	return n, err == nil
 }
 
-// effect says what a call may leave behind when its reply is lost.
-type effect bool
+// effect says what a call may leave behind when it fails or its reply is lost.
+type effect uint8
 
 const (
-	readOnly    effect = false // nothing, or nothing that a second call changes
-	sideEffects effect = true
+	readOnly effect = iota // nothing, or nothing that a second call changes
+	appends                // records, if the outcome is unknown
+	changes                // a change of the catalog, in more cases: see nothingHappened
 )
 
 // asError gives what came out of a gRPC call its type. sent is whether the call
@@ -187,7 +189,7 @@ func asError(ctx context.Context, err error, effect effect, sent bool) *Error {
 		return already
 	}
 	st := status.Convert(err)
-	e := &Error{Message: st.Message(), GRPC: st.Code(), sent: sent, cause: ctx.Err()}
+	e := &Error{Message: st.Message(), GRPC: st.Code(), sent: sent, effect: effect, cause: ctx.Err()}
 	if errors.Is(err, io.EOF) {
 		e.GRPC, e.Message = codes.Unavailable, "the server ended the call early"
 	}
@@ -195,7 +197,7 @@ func asError(ctx context.Context, err error, effect effect, sent bool) *Error {
 		e.add(detail)
 	}
 	if !e.detailed {
-		e.classify(effect)
+		e.classify()
 	}
 	return e
 }
@@ -215,11 +217,11 @@ func (e *Error) add(detail any) {
 
 // classify names an error that came without a detail: from gRPC itself, from a
 // proxy, or from a broken connection.
-func (e *Error) classify(effect effect) {
+func (e *Error) classify() {
 	e.Code = bareCode(e.GRPC)
 	switch {
 	case e.Code != samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED:
-	case effect == sideEffects && e.sent:
+	case e.effect != readOnly && e.sent:
 		e.Code = samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN
 	case e.GRPC == codes.Unavailable:
 		e.Code = samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE
@@ -246,9 +248,16 @@ func bareCode(code codes.Code) Code {
 	return samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED
 }
 
-// nothingHappened tells whether the failed call surely left no trace.
+// nothingHappened tells whether the failed call surely left no trace. A change may
+// fail half-way, at the database or at an owner, so for it only refusals tell.
 func (e *Error) nothingHappened() bool {
-	return !e.sent || e.Code != samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN
+	switch e.Code {
+	case samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN:
+		return !e.sent
+	case samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED:
+		return true
+	}
+	return !e.sent || e.effect != changes || bareCode(e.GRPC) != samsav1.ErrorCode_ERROR_CODE_UNSPECIFIED
 }
 
 // settles tells whether a producer's batch that gets this answer has not been

@@ -132,7 +132,7 @@ func call[Req, Resp any](
 		failure := asError(ctx, err, effect, reached.Addr != nil)
 		whole := failure
 		settled := guarded && failure.settles()
-		if unsure && !settled {
+		if unsure && !settled && failure.nothingHappened() {
 			whole = failure.unsure()
 		}
 		unsure = !whole.nothingHappened()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,33 +48,60 @@ type AppendInput struct {
 	Conditions
 }
 
-// AppendOption changes how Stream.Append sends its batch.
-type AppendOption func(*ProducerSeq)
+// AppendOption changes how Stream.Append, Trim and Fence send their batch.
+type AppendOption func(*appendOptions)
+
+type appendOptions struct {
+	producer  ProducerSeq
+	timestamp *uint64
+}
 
 // AsProducer numbers the batch, so that it is retried also when its outcome is
 // unknown. A stream remembers 64 producers: give few of them many batches rather
 // than each batch its own.
 func AsProducer(p ProducerSeq) AppendOption {
-	return func(to *ProducerSeq) { *to = p }
+	return func(o *appendOptions) { o.producer = p }
+}
+
+// WithTimestamp gives records that have no timestamp this one, in Unix milliseconds:
+// also the command of a Trim or a Fence, as a stream demands that is in mode
+// TimestampingClientRequire.
+func WithTimestamp(millis uint64) AppendOption {
+	return func(o *appendOptions) { o.timestamp = &millis }
 }
 
 // Append appends one batch and returns when it is durable.
 func (s *Stream) Append(ctx context.Context, input AppendInput, opts ...AppendOption) (Ack, error) {
+	var o appendOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	input.Records = stamped(input.Records, o.timestamp)
 	b, err := encodeBatch(input)
 	if err != nil {
 		return Ack{}, err
 	}
-	var producer ProducerSeq
-	for _, opt := range opts {
-		opt(&producer)
-	}
-	b.producerSeq = producer.Seq
-	resp, err := call(ctx, s.client.retry, sideEffects, producer.ID != "", s.invokeAppend,
-		&appendMessage{prefix: s.appendPrefix(b, producer.ID, true), records: b.records})
+	b.producerSeq = o.producer.Seq
+	resp, err := call(ctx, s.client.retry, appends, o.producer.ID != "", s.invokeAppend,
+		&appendMessage{prefix: s.appendPrefix(b, o.producer.ID, true), records: b.records})
 	if err != nil {
 		return Ack{}, err
 	}
 	return ackOf(resp, b.count)
+}
+
+// stamped is records, of which those without a timestamp have this one; nil: none.
+func stamped(records []AppendRecord, timestamp *uint64) []AppendRecord {
+	if timestamp == nil {
+		return records
+	}
+	records = slices.Clone(records)
+	for i := range records {
+		if records[i].Timestamp == nil {
+			records[i].Timestamp = timestamp
+		}
+	}
+	return records
 }
 
 func (s *Stream) invokeAppend(ctx context.Context, m *appendMessage, opts ...grpc.CallOption) (*samsav1.AppendResponse, error) {

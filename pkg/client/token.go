@@ -46,14 +46,14 @@ func (c *Client) AccessTokens(ctx context.Context, l List) iter.Seq2[AccessToken
 // IssueAccessToken makes a token and returns its secret, which can't be had
 // again.
 func (c *Client) IssueAccessToken(ctx context.Context, token AccessToken) (secret string, err error) {
-	resp, err := call(ctx, c.retry, sideEffects, false, c.account().IssueAccessToken,
+	resp, err := call(ctx, c.retry, changes, false, c.account().IssueAccessToken,
 		&samsav1.IssueAccessTokenRequest{Info: token.proto()})
 	return resp.GetAccessToken(), err
 }
 
 // RevokeAccessToken ends a token and describes it.
 func (c *Client) RevokeAccessToken(ctx context.Context, id string) (AccessToken, error) {
-	resp, err := call(ctx, c.retry, sideEffects, false, c.account().RevokeAccessToken,
+	resp, err := call(ctx, c.retry, changes, false, c.account().RevokeAccessToken,
 		&samsav1.RevokeAccessTokenRequest{Id: id})
 	return accessToken(resp.GetInfo()), err
 }

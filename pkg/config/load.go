@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -135,6 +134,7 @@ func lookup(environ []string, name string) string {
 func (l *loader) environment() {
 	n := namesOf(l.leaves)
 	set := slices.DeleteFunc(slices.Clone(l.options.Environ), func(v string) bool { return strings.HasSuffix(v, "=") })
+	l.add(loadEnv(rustLog(set), func(string) string { return n.prototype["LOG_LEVEL"] }))
 	l.add(loadEnv(set, func(v string) string { return n.prototype[v] }))
 	l.add(loadEnv(l.options.Environ, func(v string) string { return n.canonical[v] }))
 	l.unknownVariables(n)
@@ -246,21 +246,4 @@ func (l *loader) complete(p Problem) Problem {
 		}
 	}
 	return p
-}
-
-// AsProblems turns a validation error into problems; joined errors become one
-// each. It is for packages that do not know this one.
-func AsProblems(section string, err error) []Problem {
-	if err == nil {
-		return nil
-	}
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
-		return []Problem{{Key: section, What: err.Error()}}
-	}
-	var problems []Problem
-	for _, one := range joined.Unwrap() {
-		problems = append(problems, AsProblems(section, one)...)
-	}
-	return problems
 }

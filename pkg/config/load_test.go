@@ -100,6 +100,38 @@ func TestLoad_PrototypeNamesStandBelowCanonicalOnes(t *testing.T) {
 	require.Equal(t, "localhost", s.server.Address, "an empty prototype variable says nothing")
 }
 
+type observed struct {
+	Level string `koanf:"log_level"`
+}
+
+func TestLoad_TakesThePrototypesRustLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		environ      []string
+		want, origin string
+	}{
+		"for all":         {[]string{"RUST_LOG=samsa=debug"}, "debug", "env RUST_LOG"},
+		"for everything":  {[]string{"RUST_LOG=WARN"}, "warn", "env RUST_LOG"},
+		"the most":        {[]string{"RUST_LOG=samsa"}, "debug", "env RUST_LOG"},
+		"other crates":    {[]string{"RUST_LOG=samsa=debug,sqlx=trace"}, "debug", "env RUST_LOG"},
+		"modules":         {[]string{"RUST_LOG=info, samsa::storage=debug,samsa::etcd_client::lease=trace"}, "info,storage=debug,etcd_client.lease=debug", "env RUST_LOG"},
+		"nothing of ours": {[]string{"RUST_LOG=sqlx=trace,tower[span{a=1}]=debug"}, "notice", "default"},
+		"no level":        {[]string{"RUST_LOG=samsa=loud,samsa::=debug"}, "notice", "default"},
+		"empty":           {[]string{"RUST_LOG="}, "notice", "default"},
+		"below LOG_LEVEL": {[]string{"LOG_LEVEL=error", "RUST_LOG=samsa=debug"}, "error", "env LOG_LEVEL"},
+		"below ours":      {[]string{"SAMSA_OBSERVABILITY_LOG_LEVEL=error", "RUST_LOG=samsa=debug"}, "error", "env SAMSA_OBSERVABILITY_LOG_LEVEL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, o := newSetup(t, ""), observed{Level: "notice"}
+			s.o.Sections = append(s.o.Sections, Section{"observability", &o})
+			s.o.Environ = c.environ
+			l, err := Load(s.o)
+			require.NoError(t, err)
+			require.Equal(t, c.want, o.Level)
+			require.Equal(t, c.origin, s.origin(t, l, "observability.log_level"))
+		})
+	}
+}
+
 func TestLoad_NamesUnknownKeysWithTheNearest(t *testing.T) {
 	s := newSetup(t, "[server]\nprot = 2\nother = 1\n[servre]\nport = 2\n[router]\nanything = 1\n[zebra]\nx = 1\n")
 	s.o.Environ = []string{

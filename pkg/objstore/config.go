@@ -1,11 +1,11 @@
 package objstore
 
 import (
-	"errors"
-	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
+
+	"github.com/samsa-io/samsa/pkg/config"
 )
 
 // Config says which store to open. It is a part of the section [storage].
@@ -40,44 +40,52 @@ func Default() Config {
 	return Config{URL: "s3://samsa", S3: S3Config{Endpoint: "http://localhost:7070", PathStyle: true}}
 }
 
-// Validate names every problem, each with its key below [storage], the value and
-// the remedy.
-func (c Config) Validate() error {
-	target, err := parseURL(c.URL)
-	if err != nil {
-		return err
+// Validate returns every problem. What only S3 needs is looked at unless the URL names
+// another kind of store.
+func (c Config) Validate() []config.Problem {
+	target, problem := parseURL(c.URL)
+	var problems []config.Problem
+	if problem != nil {
+		problems = append(problems, *problem)
 	}
-	if target.scheme != "s3" {
-		return nil
+	if target.scheme == "file" || target.scheme == "mem" {
+		return problems
 	}
-	return c.S3.validate()
+	return append(problems, c.S3.validate()...)
 }
 
-func (c S3Config) validate() error {
-	var problems []error
+func (c S3Config) validate() []config.Problem {
+	var problems []config.Problem
 	if c.Endpoint != "" {
 		if u, err := url.Parse(c.Endpoint); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			problems = append(problems, fmt.Errorf(
-				`storage.s3.endpoint = %q is no address: give http://host:port or https://host:port, or "" for AWS`, c.Endpoint))
+			problems = append(problems, config.Problem{
+				Key: "storage.s3.endpoint", Value: c.Endpoint, What: "is no address",
+				Remedy: `give http://host:port or https://host:port, or "" for AWS`,
+			})
 		}
 	}
 	if (c.AccessKeyID == "") != (c.SecretAccessKey == "") {
-		problems = append(problems, fmt.Errorf(
-			"storage.s3.access_key_id = %q and storage.s3.secret_access_key (%d characters): give both, or neither to use AWS's usual chain",
-			c.AccessKeyID, len(c.SecretAccessKey)))
+		missing, present := "access_key_id", "secret_access_key"
+		if c.SecretAccessKey == "" {
+			missing, present = present, missing
+		}
+		problems = append(problems, config.Problem{
+			Key: "storage.s3." + missing, What: "is empty, although storage.s3." + present + " is not",
+			Remedy: "give both, or neither to use AWS's usual chain",
+		})
 	}
-	return errors.Join(problems...)
+	return problems
 }
 
 // target is a store's URL, taken apart.
 type target struct {
-	scheme string
+	scheme string // also of a URL that is a problem, if it is known
 	bucket string // s3
 	prefix string // s3: "" or with a slash at its end
 	folder string // file: absolute
 }
 
-func parseURL(raw string) (target, error) {
+func parseURL(raw string) (target, *config.Problem) {
 	scheme, rest, _ := strings.Cut(raw, "://")
 	switch scheme {
 	case "mem":
@@ -87,30 +95,36 @@ func parseURL(raw string) (target, error) {
 	case "s3":
 		return parseS3URL(raw, rest)
 	}
-	return target{}, fmt.Errorf("storage.url = %q: give s3://bucket/prefix, file:///folder or mem://", raw)
+	return target{}, badURL(raw, "names no store", "give s3://bucket/prefix, file:///folder or mem://")
 }
 
-func parseFileURL(raw, folder string) (target, error) {
-	if !filepath.IsAbs(folder) || filepath.Clean(folder) == "/" {
-		return target{}, fmt.Errorf("storage.url = %q: give a folder by its whole path, such as file:///var/lib/samsa", raw)
+func badURL(raw, what, remedy string) *config.Problem {
+	return &config.Problem{Key: "storage.url", Value: raw, What: what, Remedy: remedy}
+}
+
+func parseFileURL(raw, folder string) (target, *config.Problem) {
+	t := target{scheme: "file", folder: filepath.Clean(folder)}
+	if !filepath.IsAbs(folder) || t.folder == "/" {
+		return t, badURL(raw, "names no folder", "give a folder by its whole path, such as file:///var/lib/samsa")
 	}
-	return target{scheme: "file", folder: filepath.Clean(folder)}, nil
+	return t, nil
 }
 
-func parseS3URL(raw, rest string) (target, error) {
+func parseS3URL(raw, rest string) (target, *config.Problem) {
 	bucket, prefix, _ := strings.Cut(rest, "/")
+	t := target{scheme: "s3", bucket: bucket}
 	if bucket == "" || strings.ContainsAny(bucket, "?#@: ") {
-		return target{}, fmt.Errorf("storage.url = %q: give the bucket's name, such as s3://samsa or s3://samsa/prefix", raw)
+		return t, badURL(raw, "names no bucket", "give the bucket's name, such as s3://samsa or s3://samsa/prefix")
 	}
 	if strings.HasSuffix(bucket, "--x-s3") {
-		return target{}, fmt.Errorf("storage.url = %q: %q is a directory bucket (S3 Express One Zone), which lists objects in an order of its own: give one for general purposes", raw, bucket)
+		return t, badURL(raw, "names a directory bucket (S3 Express One Zone), which lists objects in an order of its own", "give one for general purposes")
 	}
-	prefix = strings.Trim(prefix, "/")
-	if prefix == "" {
-		return target{scheme: "s3", bucket: bucket}, nil
+	if prefix = strings.Trim(prefix, "/"); prefix == "" {
+		return t, nil
 	}
 	if err := CheckKey(prefix); err != nil {
-		return target{}, fmt.Errorf("storage.url = %q: the prefix is no key: %w", raw, err)
+		return t, badURL(raw, "has a prefix that is no key: "+err.Error(), "give one such as s3://samsa/prefix")
 	}
-	return target{scheme: "s3", bucket: bucket, prefix: prefix + "/"}, nil
+	t.prefix = prefix + "/"
+	return t, nil
 }

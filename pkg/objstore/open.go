@@ -1,6 +1,10 @@
 package objstore
 
-import "context"
+import (
+	"context"
+
+	"github.com/samsa-io/samsa/pkg/config"
+)
 
 // Option changes how [Open] opens a store.
 type Option func(*options)
@@ -15,17 +19,14 @@ func OnFatal(f func(error)) Option { return func(o *options) { o.onFatal = f } }
 
 // Open gives the store that cfg names. Release it with [Close].
 func Open(ctx context.Context, cfg Config, opts ...Option) (Store, error) {
-	if err := cfg.Validate(); err != nil {
+	if err := config.Problems(cfg.Validate()).OrNil(); err != nil {
 		return nil, err
 	}
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	target, err := parseURL(cfg.URL)
-	if err != nil {
-		return nil, err
-	}
+	target, _ := parseURL(cfg.URL) // validated above
 	switch target.scheme {
 	case "s3":
 		return openS3(ctx, target, cfg.S3)

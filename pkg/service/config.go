@@ -53,7 +53,7 @@ func (c *Config) Sections() []config.Section {
 // Foreign names the sections that some program of the project has and others do
 // not, so that one file can serve all of them.
 func Foreign() []string {
-	return []string{"account", "bucket", "stream_writer", "stream_reader", "compactor", "router", "dev"}
+	return []string{"account", "bucket", "stream_writer", "stream_reader", "compactor", "router"}
 }
 
 // Server is the section [server].

@@ -63,7 +63,7 @@ func TestConfig_TakesThePrototypesVariables(t *testing.T) {
 		"SERVER_ADDRESS=0.0.0.0", "SERVER_PORT=6000", "ETCD_ENDPOINTS=http://a:2379,http://b:2379",
 		"HEARTBEAT_INTERVAL_SECS=3", "LEASE_TTL_SECS=9", "LOG_LEVEL=warn", "SERVICE_NAME=samsa-prod",
 		"DATABASE_URL=postgres://me:pw@db/x", "DATABASE_HOST=db", "METRICS_PORT=9191",
-		"ENABLE_OTEL_TRACING=true", "OTEL_ENDPOINT=http://otel:4317", "STORAGE_BATCH_SIZE=7", "RUST_LOG=debug",
+		"ENABLE_OTEL_TRACING=true", "OTEL_ENDPOINT=http://otel:4317", "STORAGE_BATCH_SIZE=7", "RUST_LOG=samsa=debug",
 	})
 	require.NoError(t, err)
 	require.Equal(t, 6000, c.Server.Port)
@@ -86,6 +86,20 @@ func TestConfig_NamesEveryProblemAtOnce(t *testing.T) {
 		"observability.log_level", "(env LOG_LEVEL)", "\"loud\"", "storage.window = \"0\" (flag --storage.window)", "storage.url",
 	} {
 		require.Contains(t, err.Error(), key)
+	}
+}
+
+func TestConfig_TellsWhereTheStoresProblemsComeFrom(t *testing.T) {
+	_, loaded, err := load(t, "[storage]\nurl = \"s4://me:hunter2@bucket\"\n[storage.s3]\nendpoint = \"nowhere\"\nsecret_access_key = \"\"\n", nil)
+	var problems config.Problems
+	require.ErrorAs(t, err, &problems)
+	require.Len(t, problems, 3)
+	for i, want := range []string{
+		`storage.url = "s4://me:(secret)@bucket" (` + loaded.File() + `:2): names no store`,
+		`storage.s3.endpoint = "nowhere" (` + loaded.File() + `:4): is no address`,
+		`storage.s3.secret_access_key (` + loaded.File() + `:5): is empty, although storage.s3.access_key_id is not; give both`,
+	} {
+		require.Contains(t, problems[i].String(), want)
 	}
 }
 

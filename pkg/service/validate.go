@@ -82,7 +82,7 @@ func isHostname(name string) bool {
 
 // Validate returns every problem.
 func (s *Storage) Validate() []config.Problem {
-	c := &checks{section: "storage", problems: config.AsProblems("storage", s.Config.Validate())}
+	c := &checks{section: "storage", problems: s.Config.Validate()}
 	c.within("shard_count", int64(s.ShardCount), 1, 65536)
 	c.within("batch_size", int64(s.BatchSize), 0, math.MaxInt32)
 	c.within("batch_max_bytes", int64(s.BatchMaxBytes), 64<<10, 64<<20)

@@ -33,9 +33,16 @@ func Module(c config.Config) fx.Option {
 	return fx.Module("router",
 		fx.Supply(fx.Private, c),
 		fx.Decorate(func(log *zap.Logger) *zap.Logger { return log.Named("router") }),
+		fx.Provide(func() *Listening { return &Listening{} }),
 		fx.Provide(fx.Private, newBackends, newAdmin, newLimits, newProxy, newQuota, newInner, newAPI),
 		fx.Invoke(run),
 	)
+}
+
+// Listening is where a started router is reached, each as host:port.
+type Listening struct {
+	GRPC string
+	HTTP string // and gRPC
 }
 
 func newBackends(members *discovery.Registry, dialer *rpc.Dialer, owners *shardroute.Router, cluster objstore.Cluster, log *zap.Logger) *backends.Backends {
@@ -113,6 +120,7 @@ type runIn struct {
 	API        *rest.Handler
 	Health     *telemetry.Health
 	Metrics    prometheus.Gatherer
+	Listening  *Listening
 	Log        *zap.Logger
 }
 
@@ -120,7 +128,7 @@ func run(in runIn) error {
 	handlers := server.Handlers{REST: in.API, Health: telemetry.AdminHandler(in.Metrics, in.Health, in.Log)}
 	var front *server.Front
 	var forwarding *grpc.Server
-	_, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
+	running, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
 		Role:    discovery.RoleRouter,
 		Listen:  in.Config.Router.Listen,
 		Front:   true, // tokens are checked before what Options has
@@ -145,6 +153,7 @@ func run(in runIn) error {
 		if err := front.Start(ctx); err != nil {
 			return err
 		}
+		*in.Listening = Listening{GRPC: running.Address(), HTTP: front.Address()}
 		in.Log.Info("serves HTTP", zap.String("address", front.Address()))
 		return nil
 	}))

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -56,6 +57,31 @@ func TestRun_KeepsToTheRate(t *testing.T) {
 	result, err := Run(t.Context(), c, Config{Mode: Append, Streams: 1, Clients: 2, RecordBytes: 16, Batch: 1, Rate: 200, Duration: 500 * time.Millisecond})
 	require.NoError(t, err)
 	require.InDelta(t, 100, result.Records, 30)
+}
+
+// A batch that holds all that is due in the whole time would be sent at once.
+func TestRun_KeepsToALowRateWithoutABatchSize(t *testing.T) {
+	_, c := connect(t)
+	result, err := Run(t.Context(), c, Config{Mode: Session, Streams: 1, Clients: 1, RecordBytes: 16, Rate: 100, Duration: 500 * time.Millisecond})
+	require.NoError(t, err)
+	require.Equal(t, 10, result.Batch)
+	require.InDelta(t, 50, result.Records, 10)
+}
+
+func TestConfig_BatchFollowsTheRate(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   int
+	}{
+		{Config{Mode: Session, Clients: 1, RecordBytes: 100}, 1000},
+		{Config{Mode: Session, Clients: 1, RecordBytes: 100, Rate: 1e6}, 1000},
+		{Config{Mode: Live, Clients: 2, RecordBytes: 100, Rate: 4000}, 200},
+		{Config{Mode: Session, Clients: 10, RecordBytes: 100, Rate: 1}, 1},
+		{Config{Mode: Session, Clients: 1, RecordBytes: 100, Rate: 1, Batch: 500}, 500},
+		{Config{Mode: Append, Clients: 1, RecordBytes: 100, Rate: 4000}, 1},
+	} {
+		require.Equal(t, c.want, c.config.batch(), "%+v", c.config)
+	}
 }
 
 func TestRun_SurvivesFaultsWithoutALoss(t *testing.T) {
@@ -116,6 +142,8 @@ func TestConfig_ValidateNamesWhatIsWrong(t *testing.T) {
 		"batch":       func(c *Config) { c.Batch = 1001 },
 		"1 MiB":       func(c *Config) { c.RecordBytes, c.Batch = 1<<20-8, 2 },
 		"duration":    func(c *Config) { c.Records = 0 },
+		"rate of -1":  func(c *Config) { c.Rate = -1 },
+		"rate of NaN": func(c *Config) { c.Rate = math.NaN() },
 	} {
 		bad := good
 		change(&bad)

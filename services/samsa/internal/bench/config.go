@@ -28,7 +28,7 @@ type Config struct {
 	Clients     int
 	Subscribers int // for each stream
 	RecordBytes int
-	Batch       int     // records; 0: by mode
+	Batch       int     // records; 0: by mode and rate
 	Rate        float64 // records/s of all clients; 0: as fast as it goes
 	Duration    time.Duration
 	Records     int // of all clients; 0: until Duration is over
@@ -53,6 +53,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("batch of %d records: want at most %d", c.Batch, client.MaxBatchRecords)
 	case c.Batch*(c.RecordBytes+8) > client.MaxBatchBytes:
 		return fmt.Errorf("batch of %d records of %d bytes: want at most 1 MiB metered", c.Batch, c.RecordBytes)
+	case !(c.Rate >= 0): // nor no number
+		return fmt.Errorf("rate of %v records/s: want 0 or more", c.Rate)
 	case c.Records <= 0 && c.Duration <= 0:
 		return fmt.Errorf("want a number of records or a duration")
 	}
@@ -67,5 +69,10 @@ func (c *Config) batch() int {
 	case c.Mode == Append:
 		return 1
 	}
-	return min(client.MaxBatchRecords, client.MaxBatchBytes/(c.RecordBytes+8))
+	fits := min(client.MaxBatchRecords, client.MaxBatchBytes/(c.RecordBytes+8))
+	if c.Rate == 0 {
+		return fits
+	}
+	// Ten batches a second of each client, so that a rate and a duration hold.
+	return int(max(1, min(float64(fits), c.Rate/float64(c.Clients)/10)))
 }

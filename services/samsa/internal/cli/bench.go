@@ -57,7 +57,7 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.IntVar(&config.Clients, "clients", 0, "clients; 0: 1 in mode append, else one for each stream")
 	flags.IntVar(&config.Subscribers, "subscribers", 1, "followers of each stream in mode live")
 	flags.IntVar(&config.RecordBytes, "record-size", 1024, "`bytes` of a record's body, from 16 up")
-	flags.IntVar(&config.Batch, "batch", 0, "`records` of a batch; 0: 1 in mode append, else as many as fit")
+	flags.IntVar(&config.Batch, "batch", 0, "`records` of a batch; 0: 1 in mode append, else as many as fit, with --rate a tenth of a client's second at most")
 	flags.Float64Var(&config.Rate, "rate", 0, "`records` per second of all clients; 0: closed loop")
 	flags.DurationVar(&config.Duration, "duration", 10*time.Second, "how `long`")
 	flags.IntVar(&config.Records, "records", 0, "stop after so many `records` of all clients instead")

@@ -149,6 +149,7 @@ func TestExitCodes_UsageIsTwoFailureIsOne(t *testing.T) {
 		"token issue t --op read --auto-prefix-streams":         "needs --streams-prefix",
 		"bench --mode dance":                                    "want append, session, read or live",
 		"bench --record-size 3":                                 "record size 3",
+		"bench --rate=-1":                                       "rate of -1",
 		"-a ftp://x bucket list":                                "want http:// or https://",
 	} {
 		require.Contains(t, s.fails(2, strings.Fields(line)...), want, line)
@@ -209,6 +210,19 @@ func TestConfigShow_SaysWhereValuesComeFrom(t *testing.T) {
 	require.Equal(t, "The configuration is valid.\n", s.ok("", "config", "validate"))
 }
 
+// What the command line itself takes from the environment is no key of the services,
+// and no mistake of theirs.
+func TestConfigValidate_KnowsTheCommandLinesVariables(t *testing.T) {
+	s := newShell(t)
+	root := (&app{IO: IO{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}}).root()
+	variables := regexp.MustCompile(`SAMSA_\w+`).FindAllString(root.Long+root.PersistentFlags().FlagUsages(), -1)
+	require.Subset(t, variables, []string{"SAMSA_ADDRESS", "SAMSA_TOKEN", "SAMSA_CA_FILE"})
+	for _, variable := range variables {
+		t.Setenv(variable, "x")
+	}
+	s.ok("", "config", "validate")
+}
+
 func TestVersion(t *testing.T) {
 	s := newShell(t)
 	require.Contains(t, s.ok("", "version"), "go1.")
@@ -223,6 +237,13 @@ func TestBench_PrintsAndVerifies(t *testing.T) {
 		require.Contains(t, out, "200 records: none lost", mode)
 	}
 	require.Contains(t, s.ok("", "bench", "--records", "10", "--format", "json"), `"verified_records":10`)
+}
+
+func TestRun_LeavesTheLastWordToACommandThatHasSaidAll(t *testing.T) {
+	extra := command("dev", "x", "samsa dev", cobra.NoArgs, func(*cobra.Command, []string) error { return &ExitError{Code: 7} })
+	var errs bytes.Buffer
+	require.Equal(t, 7, Run(t.Context(), IO{In: strings.NewReader(""), Out: io.Discard, Err: &errs}, []string{"dev"}, extra))
+	require.Empty(t, errs.String())
 }
 
 func TestRun_TakesExtraCommands(t *testing.T) {

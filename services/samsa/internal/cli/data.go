@@ -54,9 +54,24 @@ func (f *conditionFlags) add(c *cobra.Command) {
 	optional(c.Flags(), &f.FencingToken, "fencing-token", "token", "append only if this is the stream's fencing token", parseText)
 }
 
-// once numbers a lone append, so that it can be sent again without harm.
-func once() client.AppendOption {
-	return client.AsProducer(client.ProducerSeq{ID: uuid.Must(uuid.NewV7()).String()})
+// commandFlags are the flags of a command record.
+type commandFlags struct {
+	conditionFlags
+	timestamp *uint64
+}
+
+func (f *commandFlags) add(c *cobra.Command) {
+	f.conditionFlags.add(c)
+	optional(c.Flags(), &f.timestamp, "timestamp", "time", "of the command: Unix milliseconds or RFC 3339; a client-require stream demands one", parseMillis)
+}
+
+// options number the lone command, so that it can be sent again without harm.
+func (f *commandFlags) options() []client.AppendOption {
+	options := []client.AppendOption{client.AsProducer(client.ProducerSeq{ID: uuid.Must(uuid.NewV7()).String()})}
+	if f.timestamp != nil {
+		options = append(options, client.WithTimestamp(*f.timestamp))
+	}
+	return options
 }
 
 type ackRow struct {
@@ -76,7 +91,7 @@ func ackRowOf(k client.Ack) ackRow {
 }
 
 func (a *app) trimCommand(t *target) *cobra.Command {
-	var flags conditionFlags
+	var flags commandFlags
 	var f *format
 	c := command("trim SEQ_NUM", "Drop all records before a seq_num, for good",
 		"  samsa data -b my-bucket -s my-stream trim 1000", cobra.ExactArgs(1),
@@ -90,7 +105,7 @@ func (a *app) trimCommand(t *target) *cobra.Command {
 				return err
 			}
 			defer func() { _ = cl.Close() }()
-			ack, err := s.Trim(c.Context(), seqNum, flags.Conditions, once())
+			ack, err := s.Trim(c.Context(), seqNum, flags.Conditions, flags.options()...)
 			if err != nil {
 				return err
 			}
@@ -102,7 +117,7 @@ func (a *app) trimCommand(t *target) *cobra.Command {
 }
 
 func (a *app) fenceCommand(t *target) *cobra.Command {
-	var flags conditionFlags
+	var flags commandFlags
 	var f *format
 	c := command("fence TOKEN", "Set the stream's fencing token; '' takes it off",
 		"  samsa data -b my-bucket -s my-stream fence owner-2 --fencing-token owner-1", cobra.ExactArgs(1),
@@ -112,7 +127,7 @@ func (a *app) fenceCommand(t *target) *cobra.Command {
 				return err
 			}
 			defer func() { _ = cl.Close() }()
-			ack, err := s.Fence(c.Context(), args[0], flags.Conditions, once())
+			ack, err := s.Fence(c.Context(), args[0], flags.Conditions, flags.options()...)
 			if err != nil {
 				return err
 			}

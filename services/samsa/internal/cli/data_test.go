@@ -126,14 +126,66 @@ func TestAppend_JSONLinesKeepEverything(t *testing.T) {
 	s.ok("", "stream", "-b", "logs", "create", "copy")
 	s.ok(out, "data", "-b", "logs", "-s", "copy", "append", "--from-stdin", "--format", "json")
 	require.Equal(t, steady(out), steady(s.ok("", "data", "-b", "logs", "-s", "copy", "read")))
+}
 
-	for bad, want := range map[string]string{
-		"no json": "line 1 of stdin", `{"bodi":"x"}`: "unknown field", `{"body":"a","body_base64":"YQ=="}`: "both body and body_base64",
-		"{}{}": "more than one",
+// What is refused is what would else be stored as something that nobody wrote.
+func TestAppend_JSONLinesThatAreMalformedAreNamedAndRefused(t *testing.T) {
+	s := newLogs(t)
+	lines := map[string]string{
+		"no json":                                "invalid character",
+		"":                                       "EOF",
+		"null":                                   "there is no object",
+		"[]":                                     "there is no object",
+		`"text"`:                                 "there is no object",
+		`{"body":"x"`:                            "EOF",
+		`{"body":"x",}`:                          "invalid character",
+		`{"body":"x"}}`:                          "something stands behind the object",
+		`{"body":"x"}]`:                          "something stands behind the object",
+		"{}{}":                                   "something stands behind the object",
+		"{} x":                                   "something stands behind the object",
+		`{"bodi":"x"}`:                           `field "bodi": unknown field`,
+		`{"Body":"x"}`:                           `field "Body": unknown field`,
+		`{"body":"x","body":"y"}`:                `field "body" stands there twice`,
+		`{"seq_num":1,"seq_num":1}`:              `field "seq_num" stands there twice`,
+		`{"body":"a","body_base64":"YQ=="}`:      "both body and body_base64",
+		`{"body":1}`:                             "cannot unmarshal number",
+		`{"body_base64":[1,2]}`:                  "cannot unmarshal array",
+		`{"body_base64":"?"}`:                    "illegal base64",
+		`{"body_base64":"YR=="}`:                 "illegal base64",
+		`{"timestamp":-1}`:                       "cannot unmarshal number -1",
+		`{"timestamp":1.5}`:                      "cannot unmarshal number 1.5",
+		`{"timestamp":"1"}`:                      "cannot unmarshal string",
+		`{"headers":{}}`:                         "there is no list",
+		`{"headers":[null]}`:                     "there is no object",
+		`{"headers":[{"name":"k","name":"l"}]}`:  `field "name" stands there twice`,
+		`{"headers":[{"Value":"k"}]}`:            `field "Value": unknown field`,
+		`{"headers":[{"name":"k","names":"l"}]}`: `field "names": unknown field`,
+		`{"headers":[{"value":"","value_base64":""}]}`: "both value and value_base64",
+		"{\"body\":\"\xff\"}":                          "it is not UTF-8",
+		"{\"headers\":[{\"name\":\"\xc3\"}]}":          "it is not UTF-8",
+		`{"body":"\ud800"}`:                            "half of a surrogate pair",
+		`{"body":"\udc00\ud800"}`:                      "half of a surrogate pair",
+		`{"body":"\ud800\u0041"}`:                      "half of a surrogate pair",
+	}
+	for bad, want := range lines {
+		code, _, errs := s.run("{\"body\":\"fine\"}\n"+bad+"\n", data("append", "--from-stdin", "--format", "json")...)
+		require.Equal(t, 1, code, bad)
+		require.Contains(t, errs, "line 2 of stdin: bad line: ", bad)
+		require.Contains(t, errs, want, bad)
+	}
+	require.Equal(t, strings.Repeat("fine\n", len(lines)), s.ok("", data("read", "--format", "text")...))
+}
+
+func TestAppend_JSONLinesMayLeaveOutAndEscape(t *testing.T) {
+	s := newLogs(t)
+	in := ` {"body":"\ud834\udd1e \\ud800 \ufffd\u00e9","timestamp":null} ` + "\r\n" +
+		`{"body":null,"body_base64":"YQ==","headers":null,"timestamp":2000}` + "\n" + `{"headers":[{"name":"a","value":null}]}` + "\n"
+	s.ok(in, data("append", "--from-stdin", "--format", "json", "--timestamp", "1000")...)
+	out := s.ok("", data("read")...)
+	for _, want := range []string{
+		`"timestamp":1000,"body":"𝄞 \\ud800 �é"`, `"timestamp":2000,"body":"a"`, `"headers":[{"name":"a","value":""}],"body":""`,
 	} {
-		code, _, errs := s.run(bad+"\n", data("append", "--from-stdin", "--format", "json")...)
-		require.Equal(t, 1, code)
-		require.Contains(t, errs, want)
+		require.Contains(t, out, want)
 	}
 }
 
@@ -226,6 +278,31 @@ func TestSubscribe_FollowsUntilInterrupted(t *testing.T) {
 	require.False(t, lines.Scan())
 	require.Equal(t, 0, <-code)
 	require.Empty(t, errs.String())
+}
+
+// Whoever takes the output for all there is must not be told that it is.
+func TestRead_FailsWhenItIsInterrupted(t *testing.T) {
+	s := newLogs(t)
+	s.ok("old\n", data("append", "--from-stdin")...)
+	ctx, interrupt := context.WithCancel(t.Context())
+	s.server.SetFaults(clienttest.Faults{BeforeRead: func(int) error {
+		interrupt()
+		return clienttest.Unavailable(nil)
+	}})
+	var errs bytes.Buffer
+	require.Equal(t, 1, Run(ctx, IO{In: strings.NewReader(""), Out: io.Discard, Err: &errs}, data("read")))
+	require.Equal(t, "samsa: interrupted\n", errs.String())
+}
+
+func TestCommands_TakeTheTimestampThatAStreamDemands(t *testing.T) {
+	s := newLogs(t)
+	s.ok("", "stream", "-b", "logs", "create", "web", "--timestamping", "client-require")
+	require.Contains(t, s.fails(1, data("fence", "me")...), "timestamp")
+	s.ok("", data("fence", "me", "--timestamp", "1000")...)
+	s.ok("", data("trim", "0", "--timestamp", "1970-01-01T00:00:02Z")...)
+	out := s.ok("", data("read")...)
+	require.Contains(t, out, `"timestamp":1000,`)
+	require.Contains(t, out, `"timestamp":2000,`)
 }
 
 func TestSubscribe_StartsAtTheTail(t *testing.T) {

@@ -12,6 +12,9 @@ import (
 	"github.com/samsa-io/samsa/pkg/client"
 )
 
+// errInterrupted is a read that Ctrl-C ended before it was complete.
+var errInterrupted = errors.New("interrupted")
+
 // readAhead is how many messages wait for the output.
 const readAhead = 8
 
@@ -74,7 +77,11 @@ func (a *app) subscribeCommand(t *target) *cobra.Command {
 	c := command("subscribe", "Print records as they are appended, until interrupted",
 		"  samsa data -b logs -s web subscribe --format text\n  samsa data -b logs -s web subscribe --start-seq-num 0",
 		cobra.NoArgs, func(c *cobra.Command, _ []string) error {
-			return a.read(c.Context(), t, &flags, client.Start{})
+			err := a.read(c.Context(), t, &flags, client.Start{})
+			if errors.Is(err, errInterrupted) { // that is how a subscription ends
+				return nil
+			}
+			return err
 		})
 	c.Long = "Follows a stream from its tail, or from where a --start flag says, until a limit is met or Ctrl-C." + readLong
 	flags.add(c)
@@ -95,8 +102,10 @@ func (a *app) read(ctx context.Context, t *target, flags *readFlags, start clien
 	switch {
 	case err != nil:
 		return err
-	case errors.Is(ended, io.EOF), ctx.Err() != nil: // Ctrl-C is how a subscription ends
+	case errors.Is(ended, io.EOF):
 		return nil
+	case ctx.Err() != nil:
+		return errInterrupted
 	}
 	return ended
 }

@@ -4,8 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/samsa-io/samsa/pkg/client"
@@ -73,64 +78,175 @@ func appendQuoted(dst, b []byte) []byte {
 	return append(append(dst, b[plain:]...), '"')
 }
 
-// recordInput is a line of `append --format json`. What the server gives is
-// ignored, so that the output of `read` can go in again.
-type recordInput struct {
-	SeqNum     json.RawMessage `json:"seq_num"`
-	SeqID      json.RawMessage `json:"seq_id"`
-	Timestamp  *uint64         `json:"timestamp"`
-	Headers    []headerInput   `json:"headers"`
-	Body       *string         `json:"body"`
-	BodyBase64 *[]byte         `json:"body_base64"`
-}
-
-type headerInput struct {
-	Name        *string `json:"name"`
-	NameBase64  *[]byte `json:"name_base64"`
-	Value       *string `json:"value"`
-	ValueBase64 *[]byte `json:"value_base64"`
-}
-
-// parseRecord reads a line. What it does not say is the template's.
+// parseRecord reads a line of `append --format json`. What it does not say is the
+// template's. What the server gives is ignored, so that the output of `read` can go in
+// again. Whatever encoding/json would let pass or mend is refused, as REST does: what is
+// stored must be what was written.
 func parseRecord(line []byte, template client.AppendRecord) (client.AppendRecord, error) {
-	var in recordInput
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&in); err != nil {
-		return template, fmt.Errorf("%w: want a JSON object with body, headers, timestamp: %w", errLine, err)
+	in := recordInput{decoder: json.NewDecoder(bytes.NewReader(line)), record: template}
+	in.record.Headers = slices.Clip(template.Headers) // shared by all lines
+	err := in.read()
+	switch {
+	case err != nil:
+		return template, fmt.Errorf("%w: want a JSON object with body, headers, timestamp: %v", errLine, err)
+	case !utf8.Valid(line):
+		return template, fmt.Errorf("%w: it is not UTF-8; bytes that are not go into body_base64, name_base64 and value_base64", errLine)
+	case hasLoneSurrogate(line):
+		return template, fmt.Errorf(`%w: it has half of a surrogate pair as \u escape, which stands for no character`, errLine)
 	}
-	if decoder.More() {
-		return template, fmt.Errorf("%w: more than one JSON value", errLine)
+	return in.record, nil
+}
+
+// recordInput is a line on its way to a record.
+type recordInput struct {
+	decoder *json.Decoder
+	record  client.AppendRecord
+}
+
+func (in *recordInput) read() error {
+	body := bytesInput{name: "body"}
+	err := in.object(func(field string) error {
+		switch field {
+		case "seq_num", "seq_id":
+			return in.decoder.Decode(new(json.RawMessage))
+		case "timestamp":
+			return in.timestamp()
+		case "headers":
+			return in.headers()
+		}
+		return body.read(in.decoder, field)
+	})
+	in.record.Body = body.bytes
+	if err != nil {
+		return err
 	}
-	r := client.AppendRecord{Timestamp: template.Timestamp, Headers: template.Headers}
-	if in.Timestamp != nil {
-		r.Timestamp = in.Timestamp
+	if _, err := in.decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something stands behind the object")
+	}
+	return nil
+}
+
+// timestamp leaves the template's in its place, which all lines share.
+func (in *recordInput) timestamp() error {
+	var given *uint64
+	err := in.decoder.Decode(&given)
+	if given != nil {
+		in.record.Timestamp = given
+	}
+	return err
+}
+
+func (in *recordInput) headers() error {
+	open, err := in.decoder.Token()
+	switch {
+	case err != nil || open == nil: // null, which leaves it out
+		return err
+	case open != json.Delim('['):
+		return errors.New("there is no list")
+	}
+	for in.decoder.More() {
+		name, value := bytesInput{name: "name"}, bytesInput{name: "value"}
+		err := in.object(func(field string) error {
+			if strings.HasPrefix(field, name.name) {
+				return name.read(in.decoder, field)
+			}
+			return value.read(in.decoder, field)
+		})
+		if err != nil {
+			return err
+		}
+		in.record.Headers = append(in.record.Headers, client.Header{Name: name.bytes, Value: value.bytes})
+	}
+	_, err = in.decoder.Token()
+	return err
+}
+
+// object reads an object; read reads the value of one of its fields.
+func (in *recordInput) object(read func(field string) error) error {
+	open, err := in.decoder.Token()
+	switch {
+	case err != nil:
+		return err
+	case open != json.Delim('{'):
+		return errors.New("there is no object")
+	}
+	var seen []string
+	for in.decoder.More() {
+		token, err := in.decoder.Token()
+		if err != nil {
+			return err
+		}
+		field, _ := token.(string)
+		if slices.Contains(seen, field) {
+			return fmt.Errorf("field %q stands there twice", field)
+		}
+		seen = append(seen, field)
+		if err := read(field); err != nil {
+			return fmt.Errorf("field %q: %w", field, err)
+		}
+	}
+	_, err = in.decoder.Token()
+	return err
+}
+
+// bytesInput is bytes that stand in a field as text, or in base64 in one of the same
+// name with _base64 behind it.
+type bytesInput struct {
+	name  string
+	given bool
+	bytes []byte
+}
+
+func (b *bytesInput) read(decoder *json.Decoder, field string) error {
+	inBase64 := field == b.name+"_base64"
+	if !inBase64 && field != b.name {
+		return errors.New("unknown field")
+	}
+	var text *string
+	if err := decoder.Decode(&text); err != nil || text == nil {
+		return err
+	}
+	if b.given {
+		return fmt.Errorf("both %s and %s_base64", b.name, b.name)
+	}
+	b.given, b.bytes = true, []byte(*text)
+	if !inBase64 {
+		return nil
 	}
 	var err error
-	if r.Body, err = eitherOf("body", in.Body, in.BodyBase64); err != nil {
-		return r, err
-	}
-	for _, h := range in.Headers {
-		var header client.Header
-		if header.Name, err = eitherOf("name", h.Name, h.NameBase64); err != nil {
-			return r, err
-		}
-		if header.Value, err = eitherOf("value", h.Value, h.ValueBase64); err != nil {
-			return r, err
-		}
-		r.Headers = append(r.Headers[:len(r.Headers):len(r.Headers)], header)
-	}
-	return r, nil
+	b.bytes, err = base64.StdEncoding.Strict().DecodeString(*text)
+	return err
 }
 
-func eitherOf(name string, text *string, raw *[]byte) ([]byte, error) {
-	switch {
-	case text != nil && raw != nil:
-		return nil, fmt.Errorf("%w: both %s and %s_base64", errLine, name, name)
-	case raw != nil:
-		return *raw, nil
-	case text != nil:
-		return []byte(*text), nil
+// hasLoneSurrogate looks for half of a pair in the escapes of valid JSON.
+func hasLoneSurrogate(line []byte) bool {
+	for {
+		at := bytes.IndexByte(line, '\\')
+		if at < 0 {
+			return false
+		}
+		line = line[at:]
+		first, is := escapedUnit(line)
+		switch {
+		case !is:
+			line = line[2:]
+		case !utf16.IsSurrogate(first):
+			line = line[6:]
+		default:
+			second, _ := escapedUnit(line[6:])
+			if utf16.DecodeRune(first, second) == utf8.RuneError {
+				return true
+			}
+			line = line[12:]
+		}
 	}
-	return nil, nil
+}
+
+// escapedUnit is the UTF-16 unit of the \u escape that text begins with, if it does.
+func escapedUnit(text []byte) (unit rune, is bool) {
+	if !bytes.HasPrefix(text, []byte(`\u`)) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:min(6, len(text))]), 16, 16)
+	return rune(n), err == nil
 }

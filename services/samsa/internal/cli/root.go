@@ -15,7 +15,8 @@ import (
 	"github.com/samsa-io/samsa/pkg/client"
 )
 
-const defaultAddress = "http://127.0.0.1:50052"
+// DefaultAddress is where a server is looked for.
+const DefaultAddress = "http://127.0.0.1:50052"
 
 // How long to go on trying when the server can't be reached, unless --retry-for
 // says: a person waits for control commands, data commands ride over a failover.
@@ -50,10 +51,18 @@ func Run(ctx context.Context, streams IO, args []string, extra ...*cobra.Command
 	return a.exit(command, err)
 }
 
+// ExitError is how a command ends that has said all there is to say.
+type ExitError struct{ Code int }
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+
 func (a *app) exit(command *cobra.Command, err error) int {
+	var said *ExitError
 	switch {
 	case err == nil, isClosedPipe(err):
 		return 0
+	case errors.As(err, &said):
+		return said.Code
 	case isUsage(err):
 		_, _ = fmt.Fprintf(a.Err, "samsa: %v\nSee '%s --help'.\n", err, command.CommandPath())
 		return 2
@@ -102,7 +111,7 @@ func (a *app) root() *cobra.Command {
 	root.SetErr(a.Err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.address, "address", "a", envOr("SAMSA_ADDRESS", defaultAddress), "server's `URL` (SAMSA_ADDRESS)")
+	flags.StringVarP(&a.address, "address", "a", envOr("SAMSA_ADDRESS", DefaultAddress), "server's `URL` (SAMSA_ADDRESS)")
 	flags.StringVar(&a.token, "token", "", "access `token` (SAMSA_TOKEN)")
 	flags.StringVar(&a.caFile, "ca-file", os.Getenv("SAMSA_CA_FILE"), "PEM `file` of the CAs to check an https server with, instead of the system's (SAMSA_CA_FILE)")
 	flags.DurationVar(&a.retryFor, "retry-for", 0, "how `long` to go on while the server fails (5s, for data commands 1m)")

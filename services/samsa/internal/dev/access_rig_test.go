@@ -35,6 +35,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/local/postgres"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/service"
+	router "github.com/samsa-io/samsa/services/router/app"
 	"github.com/samsa-io/samsa/services/samsa/internal/settings"
 )
 
@@ -85,30 +86,33 @@ func startSite(t *testing.T, change ...func(*settings.All)) *site {
 	all := settings.Default()
 	p := &all.Platform
 	p.Auth.RootToken = root
-	p.Server.Port, p.Server.HTTPPort = freePort(t), freePort(t)
+	p.Server.Port, p.Server.HTTPPort = 0, 0
 	p.Server.DrainDelayMS = 0
 	p.Observability.MetricsPort = -1
 	p.Storage.URL = "file://" + filepath.Join(t.TempDir(), "store")
 	p.Storage.ShardCount = 4
-	point(&all, t.TempDir(), &dependencies{
+	p.Server.NodeID = "dev"
+	point(&all, &dependencies{
 		etcd: &etcd.Server{Endpoint: etcd.ForTest(t).Endpoint},
 		nats: &nats.Server{URL: nats.ForTest(t).URL}, postgres: &postgres.Server{URL: postgres.ForTest(t)},
 	})
 	for _, f := range change {
 		f(&all)
 	}
-	s := &site{t: t, log: &journal{}, http: fmt.Sprintf("http://127.0.0.1:%d", p.Server.HTTPPort)}
+	s := &site{t: t, log: &journal{}}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(s.log), zap.DebugLevel))
-	app := fx.New(service.Platform(*p, service.WithLogger(log)), modules(all), fx.Populate(&s.dialer, &s.catalog))
+	var at *router.Listening
+	app := fx.New(service.Platform(*p, service.WithLogger(log)), modules(all), fx.Populate(&s.dialer, &s.catalog, &at))
 	require.NoError(t, app.Err())
 	require.NoError(t, app.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, app.Stop(context.Background())) })
+	s.http = "http://" + at.HTTP
 	transport := insecure.NewCredentials()
 	if p.TLS.PublicCertFile != "" {
 		transport = credentials.NewTLS(publicTLS(t, p.TLS.CAFile))
 	}
 	var err error
-	s.conn, err = grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", p.Server.Port), grpc.WithTransportCredentials(transport))
+	s.conn, err = grpc.NewClient(at.GRPC, grpc.WithTransportCredentials(transport))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.conn.Close() })
 	s.usable()

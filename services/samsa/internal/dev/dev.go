@@ -1,15 +1,17 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"path/filepath"
-	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/fx"
 	"go.uber.org/zap"
 
@@ -24,6 +26,7 @@ import (
 	compactorconfig "github.com/samsa-io/samsa/services/compactor/config"
 	router "github.com/samsa-io/samsa/services/router/app"
 	routerconfig "github.com/samsa-io/samsa/services/router/config"
+	"github.com/samsa-io/samsa/services/samsa/internal/cli"
 	"github.com/samsa-io/samsa/services/samsa/internal/settings"
 	reader "github.com/samsa-io/samsa/services/stream-reader/app"
 	readerconfig "github.com/samsa-io/samsa/services/stream-reader/config"
@@ -31,17 +34,20 @@ import (
 	writerconfig "github.com/samsa-io/samsa/services/stream-writer/config"
 )
 
-// ExitError carries the exit code of a run that has said all there is to say.
-type ExitError struct{ Code int }
-
-func (e *ExitError) Error() string { return fmt.Sprintf("exit code %d", e.Code) }
+// defaults are the settings of one machine that does all.
+func defaults() settings.All {
+	all := settings.Default()
+	all.Platform.Storage.URL = "file://…/store, below --data-dir" // until that is known: for the help text
+	all.Platform.Server.NodeID = "dev"
+	all.Platform.Observability.LogLevel = "warn"
+	all.Platform.Auth.Enabled = false
+	all.Compactor.JobBytes, all.Compactor.Parallel = 16<<20, 2
+	return all
+}
 
 // Command is `samsa dev`.
 func Command(environ []string) *cobra.Command {
-	all := settings.Default()
-	all.Platform.Observability.LogLevel = "warn"
-	all.Platform.Auth.Enabled = false
-	all.Compactor.JobBytes, all.Compactor.Parallel = 16<<20, 2 // one machine does all
+	all := defaults()
 	folder := ".samsa"
 	c := &cobra.Command{
 		Use:   "dev",
@@ -55,7 +61,7 @@ func Command(environ []string) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			code, err := run(c, &all, folder, environ)
 			if err == nil && code != service.ExitOK {
-				return &ExitError{code}
+				return &cli.ExitError{Code: code}
 			}
 			return err
 		},
@@ -66,22 +72,16 @@ func Command(environ []string) *cobra.Command {
 }
 
 func run(c *cobra.Command, all *settings.All, folder string, environ []string) (int, error) {
-	loaded, err := config.Load(config.Options{
-		Program: "samsa dev", Sections: all.Sections(), Foreign: service.Foreign(), Flags: c.Flags(), Environ: environ,
-		DefaultFiles: []string{},
-	})
+	folder, err := filepath.Abs(folder)
 	if err != nil {
 		return 0, err
 	}
-	if all.Platform.Observability.ServiceName == "" {
-		all.Platform.Observability.ServiceName = "samsa-dev"
-	}
-	if err := onlyLoopback(all.Platform); err != nil {
-		return 0, err
-	}
-	folder, err = filepath.Abs(folder)
+	loaded, err := load(c.Flags(), all, folder, environ)
 	if err != nil {
 		return 0, err
+	}
+	for _, line := range unused(loaded) {
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), line)
 	}
 	release, err := lock(folder)
 	if err != nil {
@@ -93,6 +93,45 @@ func run(c *cobra.Command, all *settings.All, folder string, environ []string) (
 		return 0, err
 	}
 	return runIn(c, all, folder, log, loaded)
+}
+
+// load fills all. The store is in the folder unless somebody names another.
+func load(flags *pflag.FlagSet, all *settings.All, folder string, environ []string) (*config.Loaded, error) {
+	all.Platform.Storage.URL = "file://" + filepath.Join(folder, "store")
+	loaded, err := config.Load(config.Options{
+		Program: "samsa dev", Sections: all.Sections(), Foreign: service.Foreign(), Flags: flags, Environ: environ,
+		DefaultFiles: []string{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	all.Platform.Observability.ServiceName = cmp.Or(all.Platform.Observability.ServiceName, "samsa-dev")
+	return loaded, onlyLoopback(all.Platform)
+}
+
+// unused tells of each key that somebody set and that point replaces. It is no
+// mistake: a shell, or a file for all programs, may well say what others need.
+func unused(loaded *config.Loaded) []string {
+	var lines []string
+	for _, v := range loaded.Values() {
+		if instead := replacement(v.Key); instead != "" && v.Origin != "default" {
+			lines = append(lines, fmt.Sprintf("samsa dev starts its own %s: %s (%s) is not used", instead, v.Key, v.Origin))
+		}
+	}
+	return lines
+}
+
+// replacement is what is started in place of what a key names; "": nothing.
+func replacement(key string) string {
+	if key == "database.max_connections" || key == "server.etcd_prefix" {
+		return ""
+	}
+	for prefix, name := range map[string]string{"database.": "Postgres", "server.etcd_": "etcd", "nats.": "NATS"} {
+		if strings.HasPrefix(key, prefix) {
+			return name
+		}
+	}
+	return ""
 }
 
 // onlyLoopback keeps a server that lets everybody in from being reached.
@@ -113,13 +152,15 @@ func runIn(c *cobra.Command, all *settings.All, folder string, log *zap.Logger, 
 		if failed != nil {
 			return fx.New(fx.Error(failed), fx.NopLogger)
 		}
-		point(all, folder, d)
+		point(all, d)
 		return fx.New(
 			service.Platform(all.Platform, service.WithLogger(log), service.WithLoaded(loaded)),
 			modules(*all),
 			fx.Supply(d),
 			fx.Invoke(watch),
-			fx.Invoke(func(lc fx.Lifecycle) { lc.Append(fx.StartHook(func() { ready(c.OutOrStdout(), all.Platform) })) }),
+			fx.Invoke(func(lc fx.Lifecycle, at *router.Listening, admin *telemetry.Admin) {
+				lc.Append(fx.StartHook(func() { ready(c.OutOrStdout(), all.Platform.TLS, *at, admin.Address()) }))
+			}),
 		)
 	}, c.ErrOrStderr())
 	if d != nil {
@@ -131,16 +172,13 @@ func runIn(c *cobra.Command, all *settings.All, folder string, log *zap.Logger, 
 	return code, nil
 }
 
-// point makes the services use the dependencies.
-func point(all *settings.All, folder string, d *dependencies) {
+// point makes the services use the dependencies, whatever is configured: see unused.
+func point(all *settings.All, d *dependencies) {
 	p := &all.Platform
-	if p.Storage.URL == service.Default().Storage.URL {
-		p.Storage.URL = "file://" + filepath.Join(folder, "store")
-	}
-	p.Server.NodeID = "dev"
 	p.Server.EtcdEndpoints = []string{d.etcd.Endpoint}
-	p.NATS.URLs = []string{d.nats.URL}
-	p.Database.URL = d.postgres.URL
+	p.Server.EtcdCAFile, p.Server.EtcdCertFile, p.Server.EtcdKeyFile = "", "", ""
+	p.NATS = service.NATS{URLs: []string{d.nats.URL}}
+	p.Database = service.Database{URL: d.postgres.URL, MaxConnections: p.Database.MaxConnections}
 	all.Account.Listen = "inproc:account"
 	all.Bucket.Listen = "inproc:bucket"
 	all.Compactor.Listen = "inproc:compactor"
@@ -187,16 +225,23 @@ func watch(lc fx.Lifecycle, shutdown fx.Shutdowner, d *dependencies, log *zap.Lo
 	}))
 }
 
-// ready tells where the system is and what to try.
-func ready(out io.Writer, p service.Config) {
-	at := func(port int) string { return net.JoinHostPort(p.Server.Address, strconv.Itoa(port)) }
-	address := ""
-	if p.Server.Port != 50052 {
-		address = " -a http://" + at(p.Server.Port)
+// ready tells where the system is and what to try. admin is "" if there is none.
+func ready(out io.Writer, tls service.TLS, at router.Listening, admin string) {
+	scheme := "http"
+	if tls.PublicCertFile != "" {
+		scheme = "https"
 	}
-	_, _ = fmt.Fprintf(out, `Samsa is ready: HTTP and gRPC on http://%s, gRPC on http://%s, metrics and health on http://%s. Try:
-  bin/samsa%[4]s bucket create my-bucket --auto-create-on-append
-  echo "Hello, World!" | bin/samsa%[4]s data -b my-bucket -s my-stream append --from-stdin
-  bin/samsa%[4]s data -b my-bucket -s my-stream read
-`, at(p.Server.HTTPPort), at(p.Server.Port), at(p.Observability.MetricsPort), address)
+	where := fmt.Sprintf("HTTP and gRPC on %s://%s, gRPC on %[1]s://%[3]s", scheme, at.HTTP, at.GRPC)
+	if admin != "" {
+		where += ", metrics and health on http://" + admin
+	}
+	address := ""
+	if url := scheme + "://" + at.GRPC; url != cli.DefaultAddress {
+		address = " -a " + url
+	}
+	_, _ = fmt.Fprintf(out, `Samsa is ready: %s. Try:
+  bin/samsa%[2]s bucket create my-bucket --auto-create-on-append
+  echo "Hello, World!" | bin/samsa%[2]s data -b my-bucket -s my-stream append --from-stdin
+  bin/samsa%[2]s data -b my-bucket -s my-stream read
+`, where, address)
 }

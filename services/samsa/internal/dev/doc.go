@@ -10,4 +10,8 @@
 //	.samsa/postgres   names, configurations, access tokens
 //	.samsa/etcd       who is alive
 //	.samsa/nats       which port NATS listens on
+//
+// All other settings are those of the separate programs, with defaults for one
+// machine. What names another etcd, NATS or Postgres is not used, and it says so;
+// storage.url, if set, is used, so that another store can be tried.
 package dev

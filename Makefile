@@ -177,8 +177,8 @@ vuln: bin/govulncheck ## look for known vulnerabilities in what is used, where t
 
 .PHONY: tidy
 tidy: ## tidy every module
-	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy); done
 	@go work sync
+	@for m in $(MODULES); do (cd $$m && GOWORK=off go mod tidy); done
 
 .PHONY: clean
 clean: ## remove what was built; data in .samsa stays

@@ -58,8 +58,7 @@ type madeFrame struct {
 }
 
 // pipe delivers until the tail that the cursor knows, or until the client stalls or the
-// session pauses.
-// Then the encoder stands where the client does.
+// session pauses. Then the encoder stands where the client does.
 func (s *session) pipe(ctx context.Context) error {
 	if err := s.reserve(ctx); err != nil {
 		return err

@@ -88,7 +88,7 @@ func parseRecord(line []byte, template client.AppendRecord) (client.AppendRecord
 	err := in.read()
 	switch {
 	case err != nil:
-		return template, fmt.Errorf("%w: want a JSON object with body, headers, timestamp: %v", errLine, err)
+		return template, fmt.Errorf("%w: want a JSON object with body, headers, timestamp: %w", errLine, err)
 	case !utf8.Valid(line):
 		return template, fmt.Errorf("%w: it is not UTF-8; bytes that are not go into body_base64, name_base64 and value_base64", errLine)
 	case hasLoneSurrogate(line):

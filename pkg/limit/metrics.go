@@ -24,6 +24,9 @@ func NewMetrics(subsystem string, reg prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
+// Refused counts a refusal because of a limit that is checked elsewhere.
+func (m *Metrics) Refused(limit string) { m.exceeded(limit) }
+
 func (m *Metrics) exceeded(limit string) {
 	if m != nil {
 		m.refused.WithLabelValues(limit).Inc()

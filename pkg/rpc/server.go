@@ -55,6 +55,7 @@ type ServerConfig struct {
 	MaxReceiveBytes int                  // one message; 0: DefaultMaxReceiveBytes
 	MaxHeaderBytes  int                  // of one call; 0: DefaultMaxHeaderBytes
 	MaxStreams      uint32               // calls at once on one connection; 0: DefaultMaxStreams
+	Refused         func(limit string)   // called for what is refused for its size, with the limit's setting; nil: nothing is
 }
 
 // NewServer returns a gRPC server with ServerOptions and more, which come last
@@ -83,7 +84,7 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
 		experimental.BufferPool(pool),
-		grpc.ForceServerCodecV2(newIntakeCodec(pool, c.maxReceive(), edge.refusals)),
+		grpc.ForceServerCodecV2(newIntakeCodec(pool, edge)),
 		// Stop then leaves no handler behind.
 		grpc.WaitForHandlers(true),
 	}

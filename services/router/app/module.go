@@ -88,14 +88,16 @@ func newInner(lc fx.Lifecycle, p *proxy.Proxy) (*server.Inner, error) {
 	return inner, nil
 }
 
-func newAPI(c config.Config, inner *server.Inner, log *zap.Logger) (*rest.Handler, error) {
+func newAPI(c config.Config, inner *server.Inner, security *service.Security, m *limit.Metrics, log *zap.Logger) (*rest.Handler, error) {
 	return rest.New(inner.Conn, rest.Config{
-		MaxBodyBytes:     c.Router.MaxBodyBytes,
-		MaxURLBytes:      c.Router.MaxURLBytes,
-		MaxInflightBytes: c.Router.MaxInflightBytes,
-		MaxHeaderBytes:   c.Platform.Server.MaxHeaderBytes,
-		ReadTimeout:      c.Router.BodyTimeout(),
-		WriteTimeout:     c.Router.WriteTimeout(),
+		MaxBodyBytes:   c.Router.MaxBodyBytes,
+		MaxURLBytes:    c.Router.MaxURLBytes,
+		MaxHeaderBytes: c.Platform.Server.MaxHeaderBytes,
+		ReadTimeout:    c.Router.BodyTimeout(),
+		WriteTimeout:   c.Router.WriteTimeout(),
+		Authorize:      security.Authorize,
+		Bodies:         limit.NewRoom(c.Router.MaxInflightBytes, "bytes of REST bodies at a router", "router.max_inflight_bytes", m),
+		Limits:         m,
 	}, log)
 }
 

@@ -38,10 +38,14 @@ func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
 }
 
 // watchIdle ends an append session whose client sends nothing for Config.Idle. Call
-// moved for each message.
+// moved when a message has gone on: a client is not idle while the backend does not
+// take what it sent.
 func (x *exchange) watchIdle() (moved func(), stop func() bool) {
 	limit := x.proxy.config.Idle
 	timer := time.AfterFunc(limit, func() {
+		if x.isSending() {
+			return
+		}
 		x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
 			"the session was idle for %s (router.session_idle_secs): begin another one", limit).
 			With("reason", "idle").After(retryDelay))
@@ -49,14 +53,18 @@ func (x *exchange) watchIdle() (moved func(), stop func() bool) {
 	return func() { timer.Reset(limit) }, timer.Stop
 }
 
-// downloadPatiently is download for read sessions, whose clients may stall. A client that
+// downloadPatiently is download for sessions, whose clients may stall. A client that
 // takes nothing for Config.Stall has its session ended: what waits for it is
-// dropped, here and at the reader. If it comes to itself it finds out from the
+// dropped, here and at the service. If it comes to itself it finds out from the
 // error, and may go on from where it is.
 func (x *exchange) downloadPatiently() error {
-	limit := x.proxy.config.Stall
-	stalled := make(chan struct{})
-	x.stall = time.AfterFunc(limit, func() { close(stalled) })
+	stalled := make(chan struct{}, 1)
+	x.stall = time.AfterFunc(x.proxy.config.Stall, func() {
+		select {
+		case stalled <- struct{}{}:
+		default:
+		}
+	})
 	x.stall.Stop()
 	done := make(chan error, 1)
 	x.proxy.work.Go(func() { done <- x.download() })
@@ -65,8 +73,19 @@ func (x *exchange) downloadPatiently() error {
 		return x.finish(err)
 	case <-stalled:
 		x.call.cancel()
-		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-			"the client took nothing for %s (router.write_timeout_ms): begin another session from where this one ended", limit).
-			With("reason", "stalled").With("limit", "router.write_timeout_ms").After(retryDelay)
+		return x.stalled()
 	}
+}
+
+const stallLimit = "router.write_timeout_ms"
+
+// stalled is what the client gets to know. Acknowledgements may be among what was
+// dropped.
+func (x *exchange) stalled() error {
+	code, advice := samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "begin another session from where this one ended"
+	if x.method.Changes {
+		code, advice = samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, "what it sent and has no acknowledgement of may or may not have been appended"
+	}
+	return rpc.Errorf(code, "the client took nothing for %s (%s): %s", x.proxy.config.Stall, stallLimit, advice).
+		With("reason", "stalled").With("limit", stallLimit).After(retryDelay)
 }

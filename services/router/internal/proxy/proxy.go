@@ -63,7 +63,7 @@ type Config struct {
 	FirstMessage time.Duration
 	// Idle is how long an append session may go without a message.
 	Idle time.Duration
-	// Stall is how long the client of a read session may take nothing.
+	// Stall is how long the client of a session may take nothing.
 	Stall time.Duration
 	// Room is for what calls hold while they wait for their answer; nil: any much.
 	Room *limit.Room

@@ -43,6 +43,9 @@ type Endpoint struct {
 	// Front: the server faces clients. It forwards frames, and asks for no
 	// certificates.
 	Front bool
+	// Refused, if set, is called for what is refused for its size, with the limit's
+	// setting.
+	Refused func(limit string)
 	// Unlisted keeps the server out of discovery.
 	Unlisted bool
 }
@@ -158,6 +161,7 @@ func (h *Host) newServer(e Endpoint, hs *health.Server) (*grpc.Server, error) {
 	}
 	server := rpc.NewServer(rpc.ServerConfig{
 		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes, MaxHeaderBytes: h.config.MaxHeaderBytes,
+		Refused: e.Refused,
 	}, append(options, e.Options...)...)
 	healthv1.RegisterHealthServer(server, hs)
 	hs.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)

@@ -53,7 +53,7 @@ func newLimits(reg prometheus.Registerer) (*limit.Metrics, error) {
 	return limit.NewMetrics("router", reg)
 }
 
-func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics) (*proxy.Proxy, error) {
+func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics, log *zap.Logger) (*proxy.Proxy, error) {
 	table, err := route.NewTable(route.Services()...)
 	if err != nil {
 		return nil, err
@@ -66,6 +66,8 @@ func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics) (*proxy.P
 		Idle:           c.Router.SessionIdle(),
 		Stall:          c.Router.WriteTimeout(),
 		Room:           limit.NewRoom(c.Router.MaxInflightBytes, "bytes of calls under way at a router", "router.max_inflight_bytes", m),
+		Limits:         m,
+		Log:            log,
 	}), nil
 }
 
@@ -114,18 +116,19 @@ type runIn struct {
 	Inner      *server.Inner
 	API        *rest.Handler
 	Health     *telemetry.Health
-	Metrics    prometheus.Gatherer
+	Limits     *limit.Metrics
 	Log        *zap.Logger
 }
 
 func run(in runIn) error {
-	handlers := server.Handlers{REST: in.API, Health: telemetry.AdminHandler(in.Metrics, in.Health, in.Log)}
+	handlers := server.Handlers{REST: in.API, Health: telemetry.PublicHandler(in.Health)}
 	var front *server.Front
 	var forwarding *grpc.Server
 	_, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
 		Role:    discovery.RoleRouter,
 		Listen:  in.Config.Router.Listen,
 		Front:   true, // tokens are checked before what Options has
+		Refused: in.Limits.Refused,
 		Options: server.Options(in.Quota.Intercept),
 		Register: func(s *grpc.Server) {
 			server.Register(s, in.Proxy)

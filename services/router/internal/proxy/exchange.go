@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
@@ -148,7 +148,8 @@ func (x *exchange) startWithOwner(ctx context.Context) error {
 	}
 	var noOwner *rpc.Error // not a backend's: those come as statuses
 	if ctx.Err() == nil && (errors.As(err, &noOwner) || errors.Is(err, context.DeadlineExceeded)) {
-		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached: %s", x.shown, status.Convert(err).Message())).Err()
+		x.proxy.log.Warn("a shard has no owner that can be reached", zap.Error(err)) // clients need not know who was asked, and where
+		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached", x.shown)).Err()
 	}
 	return err
 }

@@ -14,6 +14,13 @@ import (
 // has no deadlines for that, so they are kept here. What blocks in gRPC ends when
 // the handler returns; so it blocks in a goroutine of its own.
 
+// The settings of the limits that are met here.
+const (
+	firstMessageLimit = "router.first_message_timeout_ms"
+	idleLimit         = "router.session_idle_secs"
+	stallLimit        = "router.write_timeout_ms"
+)
+
 // receiveFirst receives a call's first message, within Config.FirstMessage.
 func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
 	received := make(chan error, 1)
@@ -26,14 +33,15 @@ func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
 		*first = *arriving
 		return err
 	case <-timer.C:
+		p.config.Limits.Refused(firstMessageLimit)
 		p.work.Go(func() {
 			if <-received == nil {
 				arriving.Free()
 			}
 		})
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-			"the call's first message did not arrive within %s (router.first_message_timeout_ms)", p.config.FirstMessage).
-			With("reason", "slow_request").With("limit", "router.first_message_timeout_ms")
+			"the call's first message did not arrive within %s (%s)", p.config.FirstMessage, firstMessageLimit).
+			With("reason", "slow_request").With("limit", firstMessageLimit)
 	}
 }
 
@@ -46,8 +54,9 @@ func (x *exchange) watchIdle() (moved func(), stop func() bool) {
 		if x.isSending() {
 			return
 		}
+		x.proxy.config.Limits.Refused(idleLimit)
 		x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-			"the session was idle for %s (router.session_idle_secs): begin another one", limit).
+			"the session was idle for %s (%s): begin another one", limit, idleLimit).
 			With("reason", "idle").After(retryDelay))
 	})
 	return func() { timer.Reset(limit) }, timer.Stop
@@ -73,11 +82,10 @@ func (x *exchange) downloadPatiently() error {
 		return x.finish(err)
 	case <-stalled:
 		x.call.cancel()
+		x.proxy.config.Limits.Refused(stallLimit)
 		return x.stalled()
 	}
 }
-
-const stallLimit = "router.write_timeout_ms"
 
 // stalled is what the client gets to know. Acknowledgements may be among what was
 // dropped.

@@ -587,7 +587,9 @@ func TestPlaces_ThatAreNotTheAPI(t *testing.T) {
 	require.Contains(t, s.do("GET", "/", "").body, "/api/v1/openapi.json")
 	require.Equal(t, 200, s.do("GET", "/healthz", "").code)
 	require.Equal(t, 200, s.do("GET", "/readyz", "").code)
-	s.Health.Component("x").Down("broken")
-	require.Equal(t, 503, s.do("GET", "/readyz", "").code)
+	s.Health.Component("postgres").Down("dial tcp 10.0.0.1:5432")
+	got = s.do("GET", "/readyz", "")
+	require.Equal(t, 503, got.code)
+	require.JSONEq(t, `{"status":"down","components":[{"name":"postgres","status":"down"}]}`, got.body)
 	require.Equal(t, 404, s.do("GET", "/metrics", "").code)
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/grpc"
@@ -111,6 +110,6 @@ func (r *Rig) HTTP(config rest.Config) *http.Server {
 	require.NoError(r.t, err)
 	return server.NewHTTP(server.Handlers{
 		GRPC: r.Server, REST: api,
-		Health: telemetry.AdminHandler(prometheus.NewRegistry(), r.Health, log),
+		Health: telemetry.PublicHandler(r.Health),
 	}, config.WriteTimeout, log)
 }

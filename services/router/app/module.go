@@ -129,10 +129,10 @@ func run(in runIn) error {
 		Listen:  in.Config.Router.Listen,
 		Front:   true, // tokens are checked before what Options has
 		Refused: in.Limits.Refused,
-		Options: server.Options(in.Quota.Intercept),
+		Options: server.Options(in.Proxy.InterceptOwn, in.Quota.Intercept),
 		Register: func(s *grpc.Server) {
 			server.Register(s, in.Proxy)
-			clusterv1.RegisterAdminServiceServer(s, in.Admin)
+			clusterv1.RegisterAdminServiceServer(rpc.Streamed(s), in.Admin)
 			forwarding = s
 		},
 		Drain: func(ctx context.Context) error {

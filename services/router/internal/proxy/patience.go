@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/rpc"
 )
 
@@ -23,26 +24,71 @@ const (
 
 // receiveFirst receives a call's first message, within Config.FirstMessage.
 func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
-	received := make(chan error, 1)
 	arriving := &rpc.Frame{}
-	p.work.Go(func() { received <- client.RecvMsg(arriving) })
+	err, late := p.receive(client, arriving, arriving.Free)
+	if late {
+		return err
+	}
+	*first = *arriving
+	return err
+}
+
+// receive receives a message, within Config.FirstMessage. One that comes late is
+// dropped.
+func (p *Proxy) receive(client grpc.ServerStream, message any, drop func()) (err error, late bool) {
+	received := make(chan error, 1)
+	p.work.Go(func() { received <- client.RecvMsg(message) })
 	timer := time.NewTimer(p.config.FirstMessage)
 	defer timer.Stop()
 	select {
 	case err := <-received:
-		*first = *arriving
-		return err
+		return err, false
 	case <-timer.C:
 		p.config.Limits.Refused(firstMessageLimit)
 		p.work.Go(func() {
 			if <-received == nil {
-				arriving.Free()
+				drop()
 			}
 		})
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
 			"the call's first message did not arrive within %s (%s)", p.config.FirstMessage, firstMessageLimit).
-			With("reason", "slow_request").With("limit", firstMessageLimit)
+			With("reason", "slow_request").With("limit", firstMessageLimit), true
 	}
+}
+
+// maxOwn is how many calls without a token may be receiving at a time: those of health
+// and reflection, which the router answers itself. A message of theirs may be as large
+// as any before it is refused.
+const maxOwn = 16
+
+// InterceptOwn is a grpc.StreamServerInterceptor for what the router answers itself. It
+// comes after the check of the token.
+func (p *Proxy) InterceptOwn(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if _, ok := p.table[info.FullMethod]; ok {
+		return handler(srv, ss)
+	}
+	return handler(srv, &ownStream{ss, p})
+}
+
+// ownStream is such a call. It waits for each message as for the first, and without a
+// token holds a place in Proxy.own meanwhile.
+type ownStream struct {
+	grpc.ServerStream
+	proxy *Proxy
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s *ownStream) RecvMsg(m any) error {
+	if auth.TokenOf(s.Context()) == nil {
+		select {
+		case s.proxy.own <- struct{}{}:
+			defer func() { <-s.proxy.own }()
+		case <-s.Context().Done():
+			return s.Context().Err()
+		}
+	}
+	err, _ := s.proxy.receive(s.ServerStream, m, func() {})
+	return err
 }
 
 // watchIdle ends an append session whose client sends nothing for Config.Idle. Call

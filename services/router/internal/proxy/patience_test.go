@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
@@ -25,6 +26,19 @@ func TestFirstMessage_ThatDoesNotComeEndsTheCall(t *testing.T) {
 	_, err = session.Recv()
 	require.Equal(t, codes.ResourceExhausted, status.Code(err), "%v", err)
 	require.Equal(t, "router.first_message_timeout_ms", rpc.Detail(err).GetMetadata()["limit"])
+}
+
+// Health and reflection take no token.
+func TestOwnCalls_OfStrangersWhoSendNothingEnd(t *testing.T) {
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.FirstMessage = 20 * time.Millisecond })
+	for range 40 { // more than may wait at a time
+		stream, err := reflectionv1.NewServerReflectionClient(r.Client).ServerReflectionInfo(t.Context())
+		require.NoError(t, err)
+		defer func() {
+			_, err := stream.Recv()
+			require.Equal(t, "router.first_message_timeout_ms", rpc.Detail(err).GetMetadata()["limit"], "%v", err)
+		}()
+	}
 }
 
 func TestAppendSession_ThatIsIdleEndsAfterItsAcks(t *testing.T) {

@@ -88,7 +88,8 @@ type Proxy struct {
 	// that of the last one who waits for the owner.
 	work   sync.WaitGroup
 	vigils vigils
-	log    *zap.Logger // one line a second of each kind
+	own    chan struct{} // has a place for each call that ownStream receives for
+	log    *zap.Logger   // one line a second of each kind
 }
 
 // New makes a proxy for the methods in table.
@@ -99,7 +100,7 @@ func New(table route.Table, backends Backends, config Config) *Proxy {
 	sampled := config.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
 	}))
-	p := &Proxy{table: table, backends: backends, config: config, vigils: vigils{all: map[watched]*vigil{}}, log: sampled}
+	p := &Proxy{table: table, backends: backends, config: config, vigils: vigils{all: map[watched]*vigil{}}, own: make(chan struct{}, maxOwn), log: sampled}
 	p.live, p.drain = context.WithCancel(context.Background())
 	return p
 }

@@ -74,7 +74,7 @@ func newRig(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change 
 		change(&config)
 	}
 	r.Proxy = proxy.New(table, behind(r, r.dialer), config)
-	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options(interceptors...)...)
+	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options(append(interceptors, r.Proxy.InterceptOwn)...)...)
 	server.Register(r.Server, r.Proxy)
 	reflection.Register(r.Server)
 	listener, err := inproc.Listen("router")

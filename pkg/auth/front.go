@@ -20,11 +20,28 @@ func (g *Guard) Front(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo
 	if c == nil {
 		return handler(srv, ss)
 	}
-	return handler(srv, &frontStream{ServerStream: ss, guard: g, ctx: WithToken(ss.Context(), c.token), call: c})
+	inner := &frontStream{ServerStream: ss, guard: g, ctx: WithToken(ss.Context(), c.token), call: c}
+	err = handler(srv, inner)
+	if c.method.root { // others are forwarded, and noted where they are carried out
+		g.note(inner.ctx, c.method, c, err)
+	}
+	return err
 }
 
-// FrontUnary guards what such a server answers itself: what is open, and what is for
-// the root token.
+// operate lets the root token do what such a server does itself, and no other.
+func (s *frontStream) operate(request any) error {
+	if r, ok := request.(interface{ GetInstance() string }); ok {
+		s.call.instance = r.GetInstance()
+	}
+	if !s.call.token.Root {
+		s.guard.config.Metrics.denied()
+		return notRoot()
+	}
+	return nil
+}
+
+// FrontUnary is Front for unary methods, which such a server should not have: their
+// requests are received before this is asked.
 func (g *Guard) FrontUnary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	c, err := g.enter(ctx, info.FullMethod, true)
 	if err != nil || c == nil {
@@ -60,6 +77,9 @@ func (s *frontStream) RecvMsg(m any) error {
 		return err
 	}
 	s.checked = true
+	if s.call.method.root {
+		return s.operate(m)
+	}
 	frame, ok := m.(*rpc.Frame)
 	if !ok {
 		return denied(s.call.method.operation)

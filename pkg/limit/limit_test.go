@@ -172,6 +172,15 @@ func TestRoom_IsForAllTogether(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2.0, testutil.ToFloat64(m.refused.WithLabelValues("router.max_inflight_bytes")))
 
+	s := NewRoom(10, "bytes of calls", "router.max_inflight_bytes", m).Share()
+	require.NoError(t, s.Grow(4))
+	require.NoError(t, s.Grow(6))
+	exceeded(t, s.Grow(1))
+	s.Leave()
+	s.Leave()
+	require.NoError(t, s.Grow(10))
+	exceeded(t, s.Grow(1))
+
 	_, err = NewRoom(0, "", "", nil).Enter(1 << 60)
 	require.NoError(t, err)
 }

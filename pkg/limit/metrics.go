@@ -32,6 +32,9 @@ func (m *Metrics) show(limit string) {
 	}
 }
 
+// Refused counts a refusal because of a limit that is checked elsewhere.
+func (m *Metrics) Refused(limit string) { m.exceeded(limit) }
+
 func (m *Metrics) exceeded(limit string) {
 	if m != nil {
 		m.refused.WithLabelValues(limit).Inc()

@@ -21,12 +21,16 @@ type edge struct {
 	log                    *zap.Logger
 	maxMessage, maxHeaders int
 	refusals               *refusals
+	refused                func(limit string)
 }
 
 func newEdge(c ServerConfig) *edge {
-	e := &edge{log: c.Log, maxMessage: c.maxReceive(), maxHeaders: c.maxHeaders(), refusals: new(refusals)}
+	e := &edge{log: c.Log, maxMessage: c.maxReceive(), maxHeaders: c.maxHeaders(), refusals: new(refusals), refused: c.Refused}
 	if e.log == nil {
 		e.log = zap.NewNop()
+	}
+	if e.refused == nil {
+		e.refused = func(string) {}
 	}
 	return e
 }

@@ -36,6 +36,12 @@ const (
 	headerOverhead = 32
 )
 
+// The settings of the limits that are met here.
+const (
+	ReceiveLimit = "server.max_receive_bytes"
+	HeaderLimit  = "server.max_header_bytes"
+)
+
 // refusals are the messages that a codec could not take, with the reasons.
 type refusals struct {
 	waiting   atomic.Int64
@@ -63,12 +69,11 @@ func (r *refusals) take(message any) error {
 // intakeCodec is a server's codec.
 type intakeCodec struct {
 	pooledCodec
-	limit    int
-	refusals *refusals
+	edge *edge
 }
 
-func newIntakeCodec(pool mem.BufferPool, limit int, r *refusals) encoding.CodecV2 {
-	return intakeCodec{pooledCodec{pool}, limit, r}
+func newIntakeCodec(pool mem.BufferPool, e *edge) encoding.CodecV2 {
+	return intakeCodec{pooledCodec{pool}, e}
 }
 
 // Unmarshal fails only for what is no message at all.
@@ -77,18 +82,18 @@ func (c intakeCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if err != nil {
 		return err
 	}
-	if data.Len() > c.limit {
-		c.refusals.leave(v, tooLarge(c.limit))
+	if data.Len() > c.edge.maxMessage {
+		c.edge.refusals.leave(v, c.edge.tooLarge())
 		return nil
 	}
 	whole := data.MaterializeToBuffer(c.pool)
 	defer whole.Free()
 	if err := checkShape(m, whole.ReadOnlyData()); err != nil {
-		c.refusals.leave(v, err)
+		c.edge.refusals.leave(v, err)
 		return nil
 	}
 	if err := unmarshal(whole.ReadOnlyData(), m); err != nil {
-		c.refusals.leave(v, malformed(err))
+		c.edge.refusals.leave(v, malformed(err))
 	}
 	return nil
 }
@@ -98,10 +103,11 @@ func malformed(err error) *Error {
 		With("reason", "malformed").Because(err)
 }
 
-func tooLarge(limit int) *Error {
+func (e *edge) tooLarge() *Error {
+	e.refused(ReceiveLimit)
 	return Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"the message is too large: server.max_receive_bytes allows %d bytes; split the batch", limit).
-		With("reason", "message_too_large").With("limit", "server.max_receive_bytes").With("limit_bytes", strconv.Itoa(limit))
+		"the message is too large: %s allows %d bytes; split the batch", ReceiveLimit, e.maxMessage).
+		With("reason", "message_too_large").With("limit", ReceiveLimit).With("limit_bytes", strconv.Itoa(e.maxMessage))
 }
 
 // received is what RecvMsg of a stream comes to. After an error of gRPC's own the
@@ -110,12 +116,12 @@ func (e *edge) received(message any, err error) error {
 	if err == nil {
 		if f, ok := message.(*Frame); ok && f.Len() > e.maxMessage {
 			f.Free()
-			return tooLarge(e.maxMessage)
+			return e.tooLarge()
 		}
 		return e.refusals.take(message)
 	}
 	if status.Code(err) == codes.ResourceExhausted {
-		return tooLarge(e.maxMessage)
+		return e.tooLarge()
 	}
 	return err
 }
@@ -123,6 +129,7 @@ func (e *edge) received(message any, err error) error {
 // checkHeaders refuses metadata that is larger than it may be.
 func (e *edge) checkHeaders(md metadata.MD) error {
 	if size := HeaderBytes(md); size > e.maxHeaders {
+		e.refused(HeaderLimit)
 		return HeadersTooLarge(size, e.maxHeaders)
 	}
 	return nil
@@ -132,8 +139,8 @@ func (e *edge) checkHeaders(md metadata.MD) error {
 // server.max_header_bytes.
 func HeadersTooLarge(size, limit int) *Error {
 	return Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"the headers have %d bytes: server.max_header_bytes allows %d", size, limit).
-		With("reason", "headers_too_large").With("limit", "server.max_header_bytes").With("limit_bytes", strconv.Itoa(limit))
+		"the headers have %d bytes: %s allows %d", size, HeaderLimit, limit).
+		With("reason", "headers_too_large").With("limit", HeaderLimit).With("limit_bytes", strconv.Itoa(limit))
 }
 
 // HeaderBytes is what headers count for: each its name, its value and 32 bytes.

@@ -55,6 +55,8 @@ type ServerConfig struct {
 	MaxReceiveBytes int                  // one message; 0: DefaultMaxReceiveBytes
 	MaxHeaderBytes  int                  // of one call; 0: DefaultMaxHeaderBytes
 	MaxStreams      uint32               // calls at once on one connection; 0: DefaultMaxStreams
+	MaxIdle         time.Duration        // of a connection without calls; 0: for ever
+	Refused         func(limit string)   // called for what is refused for its size, with the limit's setting; nil: nothing is
 }
 
 // NewServer returns a gRPC server with ServerOptions and more, which come last
@@ -71,7 +73,7 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(edge.unary, c.Metrics.unaryServer(), edge.recoverUnary),
 		grpc.ChainStreamInterceptor(edge.stream, c.Metrics.streamServer(), edge.recoverStream),
 		grpc.UnknownServiceHandler(unknownMethod),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout, MaxConnectionIdle: c.MaxIdle}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.MaxRecvMsgSize(hardReceive * c.maxReceive()),
 		grpc.MaxHeaderListSize(uint32(hardHeaders * c.maxHeaders())),
@@ -83,7 +85,7 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(readBuffer),
 		experimental.BufferPool(pool),
-		grpc.ForceServerCodecV2(newIntakeCodec(pool, c.maxReceive(), edge.refusals)),
+		grpc.ForceServerCodecV2(newIntakeCodec(pool, edge)),
 		// Stop then leaves no handler behind.
 		grpc.WaitForHandlers(true),
 	}

@@ -43,8 +43,23 @@ type Endpoint struct {
 	// Front: the server faces clients. It forwards frames, and asks for no
 	// certificates.
 	Front bool
+	// Refused, if set, is called for what is refused for its size, with the limit's
+	// setting.
+	Refused func(limit string)
 	// Unlisted keeps the server out of discovery.
 	Unlisted bool
+}
+
+// frontIdle is after how long without a call a client's connection is closed. Sessions
+// are calls.
+const frontIdle = 5 * time.Minute
+
+// maxIdle leaves connections between services alone.
+func (e Endpoint) maxIdle() time.Duration {
+	if e.Front {
+		return frontIdle
+	}
+	return 0
 }
 
 // Host runs the gRPC servers of an app.
@@ -158,8 +173,13 @@ func (h *Host) newServer(e Endpoint, hs *health.Server) (*grpc.Server, error) {
 	}
 	server := rpc.NewServer(rpc.ServerConfig{
 		Log: h.log.Named("rpc"), Metrics: h.metrics, Tracer: h.tracer, MaxReceiveBytes: h.config.MaxReceiveBytes, MaxHeaderBytes: h.config.MaxHeaderBytes,
+		Refused: e.Refused, MaxIdle: e.maxIdle(),
 	}, append(options, e.Options...)...)
-	healthv1.RegisterHealthServer(server, hs)
+	var services grpc.ServiceRegistrar = server
+	if e.Front { // strangers send no request before it is asked for
+		services = rpc.Streamed(server)
+	}
+	healthv1.RegisterHealthServer(services, hs)
 	hs.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	if e.Register != nil {
 		e.Register(server)

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -230,6 +231,24 @@ func (s *Security) serverOptions(e Endpoint) ([]grpc.ServerOption, error) {
 	}
 	return append(options, s.guard.ServerOptions()...), nil
 }
+
+// Authorize checks the token that ctx brings for a call to a front, before anything of
+// the call's messages is there; what the token covers is checked with those.
+func (s *Security) Authorize(ctx context.Context, fullMethod string) error {
+	if s.guard == nil {
+		return nil
+	}
+	return s.guard.Front(nil, &announced{ctx: ctx}, &grpc.StreamServerInfo{FullMethod: fullMethod},
+		func(any, grpc.ServerStream) error { return nil })
+}
+
+// announced is a call that has no messages yet.
+type announced struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (a *announced) Context() context.Context { return a.ctx }
 
 // fits refuses to serve where tokens are checked and services can't know each other.
 func (s *Security) fits(e Endpoint) error {

@@ -12,7 +12,9 @@ import (
 	"go.uber.org/zap/zaptest"
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
+	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/config"
 	"github.com/samsa-io/samsa/pkg/rpc"
@@ -154,6 +156,24 @@ func TestSecurity_RefusesToServeWherePeersCannotBeKnown(t *testing.T) {
 			require.ErrorContains(t, err, "auth.peer_secret: is empty, and so is tls.cert_file")
 		}
 	}
+}
+
+func TestSecurity_AuthorizesByTheTokenAlone(t *testing.T) {
+	sum := sha256.Sum256([]byte(testSecret))
+	verifier := auth.NewVerifier(auth.VerifierConfig{Root: &sum})
+	defer verifier.Close()
+	guard, err := auth.NewGuard(auth.GuardConfig{Verifier: verifier})
+	require.NoError(t, err)
+	s := &Security{guard: guard}
+	authorize := func(authorization ...string) error {
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.MD{"authorization": authorization})
+		return s.Authorize(ctx, samsav1.StreamService_Append_FullMethodName)
+	}
+	require.NoError(t, authorize("Bearer "+testSecret))
+	for _, given := range [][]string{nil, {"Bearer x"}, {"Bearer " + testSecret, "Bearer " + testSecret}} {
+		require.Equal(t, samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN, rpc.Detail(authorize(given...)).GetCode(), given)
+	}
+	require.NoError(t, new(Security).Authorize(t.Context(), samsav1.StreamService_Append_FullMethodName), "authentication is off")
 }
 
 func TestSecurity_RefusesAServerWithAMethodWithoutARule(t *testing.T) {

@@ -81,18 +81,36 @@ func AdminHandler(metrics prometheus.Gatherer, health *Health, log *zap.Logger) 
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	handleHealth(mux, health.Status)
+	return mux
+}
+
+// PublicHandler is /healthz and /readyz for everybody: without the reasons, which name
+// hosts, users and addresses.
+func PublicHandler(health *Health) http.Handler {
+	mux := http.NewServeMux()
+	handleHealth(mux, func() Status {
+		status := health.Status()
+		for i := range status.Components {
+			status.Components[i].Reason = ""
+		}
+		return status
+	})
+	return mux
+}
+
+func handleHealth(mux *http.ServeMux, current func() Status) {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]State{"status": OK})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status := health.Status()
+		status := current()
 		code := http.StatusOK
 		if !status.Ready() {
 			code = http.StatusServiceUnavailable
 		}
 		writeJSON(w, code, status)
 	})
-	return mux
 }
 
 func writeJSON(w http.ResponseWriter, code int, body any) {

@@ -60,7 +60,7 @@ func newLimits(reg prometheus.Registerer) (*limit.Metrics, error) {
 	return limit.NewMetrics("router", reg)
 }
 
-func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics) (*proxy.Proxy, error) {
+func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics, log *zap.Logger) (*proxy.Proxy, error) {
 	table, err := route.NewTable(route.Services()...)
 	if err != nil {
 		return nil, err
@@ -73,6 +73,8 @@ func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics) (*proxy.P
 		Idle:           c.Router.SessionIdle(),
 		Stall:          c.Router.WriteTimeout(),
 		Room:           limit.NewRoom(c.Router.MaxInflightBytes, "bytes of calls under way at a router", "router.max_inflight_bytes", m),
+		Limits:         m,
+		Log:            log,
 	}), nil
 }
 
@@ -95,14 +97,16 @@ func newInner(lc fx.Lifecycle, p *proxy.Proxy) (*server.Inner, error) {
 	return inner, nil
 }
 
-func newAPI(c config.Config, inner *server.Inner, log *zap.Logger) (*rest.Handler, error) {
+func newAPI(c config.Config, inner *server.Inner, security *service.Security, m *limit.Metrics, log *zap.Logger) (*rest.Handler, error) {
 	return rest.New(inner.Conn, rest.Config{
-		MaxBodyBytes:     c.Router.MaxBodyBytes,
-		MaxURLBytes:      c.Router.MaxURLBytes,
-		MaxInflightBytes: c.Router.MaxInflightBytes,
-		MaxHeaderBytes:   c.Platform.Server.MaxHeaderBytes,
-		ReadTimeout:      c.Router.BodyTimeout(),
-		WriteTimeout:     c.Router.WriteTimeout(),
+		MaxBodyBytes:   c.Router.MaxBodyBytes,
+		MaxURLBytes:    c.Router.MaxURLBytes,
+		MaxHeaderBytes: c.Platform.Server.MaxHeaderBytes,
+		ReadTimeout:    c.Router.BodyTimeout(),
+		WriteTimeout:   c.Router.WriteTimeout(),
+		Authorize:      security.Authorize,
+		Bodies:         limit.NewRoom(c.Router.MaxInflightBytes, "bytes of REST bodies at a router", "router.max_inflight_bytes", m),
+		Limits:         m,
 	}, log)
 }
 
@@ -119,23 +123,24 @@ type runIn struct {
 	Inner      *server.Inner
 	API        *rest.Handler
 	Health     *telemetry.Health
-	Metrics    prometheus.Gatherer
 	Listening  *Listening
+	Limits     *limit.Metrics
 	Log        *zap.Logger
 }
 
 func run(in runIn) error {
-	handlers := server.Handlers{REST: in.API, Health: telemetry.AdminHandler(in.Metrics, in.Health, in.Log)}
+	handlers := server.Handlers{REST: in.API, Health: telemetry.PublicHandler(in.Health)}
 	var front *server.Front
 	var forwarding *grpc.Server
 	running, err := in.Host.Serve(in.Lifecycle, service.Endpoint{
 		Role:    discovery.RoleRouter,
 		Listen:  in.Config.Router.Listen,
 		Front:   true, // tokens are checked before what Options has
-		Options: server.Options(in.Quota.Intercept),
+		Refused: in.Limits.Refused,
+		Options: server.Options(in.Proxy.InterceptOwn, in.Quota.Intercept),
 		Register: func(s *grpc.Server) {
 			server.Register(s, in.Proxy)
-			clusterv1.RegisterAdminServiceServer(s, in.Admin)
+			clusterv1.RegisterAdminServiceServer(rpc.Streamed(s), in.Admin)
 			forwarding = s
 		},
 		Drain: func(ctx context.Context) error {

@@ -44,7 +44,7 @@ func Default() Config {
 		MaxURLBytes:           16 << 10,
 		FirstMessageTimeoutMS: 30_000,
 		SessionIdleSecs:       3600,
-		TokenSessions:         10_000,
+		TokenSessions:         2000,
 		TokenStreams:          10_000,
 		BodyTimeoutMS:         30_000,
 		WriteTimeoutMS:        30_000,

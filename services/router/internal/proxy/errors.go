@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -73,18 +74,30 @@ func (x *exchange) clientError(err error) error {
 	case client.Err() != nil:
 		return status.FromContextError(client.Err()).Err()
 	case errors.Is(err, ErrUnreachable):
-		return unavailable(err.Error()).Err()
+		x.proxy.log.Warn("a service can't be reached", zap.String("role", x.method.Role), zap.Error(err))
+		return unavailable(fmt.Sprintf("the %s service can't be reached", x.method.Role)).Err()
 	case IsNotOwner(err):
 		return unavailable(fmt.Sprintf("the shard of stream %q is moving to another stream-writer: try again", x.shown)).Err()
 	case rpc.Detail(err) != nil:
 		return err
 	case x.method.Changes && mayHaveHappened(client, err):
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN,
-			"the %s failed after the request was sent; it may or may not have taken place: %s", x.method.Role, status.Convert(err).Message())
+			"the %s failed after the request was sent; it may or may not have taken place%s", x.method.Role, x.reason(err))
 	case isBroken(client, err):
-		return unavailable(fmt.Sprintf("lost the connection to the %s: %s", x.method.Role, status.Convert(err).Message())).Err()
+		return unavailable(fmt.Sprintf("lost the connection to the %s%s", x.method.Role, x.reason(err))).Err()
 	}
 	return err
+}
+
+// reason is what clients may read of err: nothing of a connection that broke, of which
+// gRPC tells with addresses of ours.
+func (x *exchange) reason(err error) string {
+	var silent *silentError
+	if isBroken(x.client.Context(), err) && !errors.As(err, &silent) {
+		x.proxy.log.Warn("lost the connection to a service", zap.String("role", x.method.Role), zap.Error(err))
+		return ""
+	}
+	return ": " + status.Convert(err).Message()
 }
 
 // mayHaveHappened tells whether an untyped error leaves the effect of a call

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
@@ -30,11 +30,20 @@ type exchange struct {
 	shown stream.Name // the same as the client writes it, for errors
 	call  *call       // the attempt that a backend has begun to answer
 
-	stall *time.Timer // runs while a message is sent to the client of a read session
+	stall *time.Timer // runs while a message is sent to the client of a session
 
-	sending sync.Mutex // held to send to the backend or to end that
-	drained bool       // nothing more is sent; guarded by sending
-	refused error      // why a later message of the client was not sent on; guarded by sending
+	up upstream // to the backend of call
+}
+
+// upstream is what goes to the backend after the first message. Sending may block for
+// as long as the backend takes nothing, so no lock is held meanwhile; and since gRPC
+// wants no CloseSend beside a SendMsg, the one that comes then waits for its end.
+type upstream struct {
+	mu      sync.Mutex
+	sending bool
+	closed  bool  // nothing more is sent
+	drained bool  // because the proxy ends
+	refused error // because of this message of the client
 }
 
 // run finds a backend that answers and carries its answers to the client.
@@ -77,21 +86,25 @@ func (x *exchange) endWithProxy() (stop func() bool) {
 		return func() bool { return true }
 	}
 	return context.AfterFunc(x.proxy.live, func() {
-		x.sending.Lock()
-		defer x.sending.Unlock()
-		x.drained = true
+		x.setDrained()
 		if x.method.ClientStreams {
-			_ = x.call.stream.CloseSend() // the backend acknowledges what it has
+			_ = x.closeSend() // the backend acknowledges what it has
 			return
 		}
 		x.call.cancel()
 	})
 }
 
+func (x *exchange) setDrained() {
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	x.up.drained = true
+}
+
 func (x *exchange) isDrained() bool {
-	x.sending.Lock()
-	defer x.sending.Unlock()
-	return x.drained
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	return x.up.drained
 }
 
 func (x *exchange) pickName() error {
@@ -135,7 +148,8 @@ func (x *exchange) startWithOwner(ctx context.Context) error {
 	}
 	var noOwner *rpc.Error // not a backend's: those come as statuses
 	if ctx.Err() == nil && (errors.As(err, &noOwner) || errors.Is(err, context.DeadlineExceeded)) {
-		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached: %s", x.shown, status.Convert(err).Message())).Err()
+		x.proxy.log.Warn("a shard has no owner that can be reached", zap.Error(err)) // clients need not know who was asked, and where
+		return unavailable(fmt.Sprintf("stream %q has no stream-writer that can be reached", x.shown)).Err()
 	}
 	return err
 }
@@ -248,7 +262,7 @@ func (x *exchange) forward() error {
 	if x.method.ClientStreams {
 		x.proxy.work.Go(x.upload)
 	}
-	if x.method.ServerStreams && !x.method.ClientStreams {
+	if x.method.ServerStreams {
 		return x.downloadPatiently()
 	}
 	return x.finish(x.download())
@@ -280,9 +294,9 @@ func (x *exchange) upload() {
 		var frame rpc.Frame
 		err := x.client.RecvMsg(&frame)
 		if err == nil {
-			moved()
 			err = x.sendOn(&frame)
 			frame.Free()
+			moved()
 			if err != nil {
 				return // download meets the reason
 			}
@@ -300,37 +314,64 @@ func (x *exchange) upload() {
 }
 
 func (x *exchange) sendOn(frame *rpc.Frame) error {
-	x.sending.Lock()
-	defer x.sending.Unlock()
-	if x.drained || x.refused != nil {
+	if !x.beginSending() {
 		return io.EOF
 	}
 	x.call.vigil.asked()
-	return x.call.stream.SendMsg(frame)
+	return errors.Join(x.call.stream.SendMsg(frame), x.endSending())
+}
+
+func (x *exchange) beginSending() bool {
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	x.up.sending = !x.up.closed
+	return x.up.sending
+}
+
+// endSending makes up for the CloseSend that had to wait.
+func (x *exchange) endSending() error {
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	x.up.sending = false
+	if x.up.closed {
+		return x.call.stream.CloseSend()
+	}
+	return nil
+}
+
+func (x *exchange) isSending() bool {
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	return x.up.sending
 }
 
 // refuse ends a session because of a message that can't be sent on. The backend
 // acknowledges what it has; then the client gets to know.
 func (x *exchange) refuse(err error) {
-	x.sending.Lock()
-	x.refused = err
-	x.sending.Unlock()
+	x.up.mu.Lock()
+	x.up.refused = err
+	x.up.mu.Unlock()
 	if x.closeSend() != nil {
 		x.call.cancel()
 	}
 }
 
 func (x *exchange) refusal() error {
-	x.sending.Lock()
-	defer x.sending.Unlock()
-	return x.refused
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	return x.up.refused
 }
 
+// closeSend has nothing more sent. It does not block.
 func (x *exchange) closeSend() error {
-	x.sending.Lock()
-	defer x.sending.Unlock()
-	if x.drained {
+	x.up.mu.Lock()
+	defer x.up.mu.Unlock()
+	if x.up.closed {
 		return nil
+	}
+	x.up.closed = true
+	if x.up.sending {
+		return nil // endSending does it
 	}
 	return x.call.stream.CloseSend()
 }

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/rpc"
 )
 
@@ -14,49 +15,111 @@ import (
 // has no deadlines for that, so they are kept here. What blocks in gRPC ends when
 // the handler returns; so it blocks in a goroutine of its own.
 
+// The settings of the limits that are met here.
+const (
+	firstMessageLimit = "router.first_message_timeout_ms"
+	idleLimit         = "router.session_idle_secs"
+	stallLimit        = "router.write_timeout_ms"
+)
+
 // receiveFirst receives a call's first message, within Config.FirstMessage.
 func (p *Proxy) receiveFirst(client grpc.ServerStream, first *rpc.Frame) error {
-	received := make(chan error, 1)
 	arriving := &rpc.Frame{}
-	p.work.Go(func() { received <- client.RecvMsg(arriving) })
+	err, late := p.receive(client, arriving, arriving.Free)
+	if late {
+		return err
+	}
+	*first = *arriving
+	return err
+}
+
+// receive receives a message, within Config.FirstMessage. One that comes late is
+// dropped.
+func (p *Proxy) receive(client grpc.ServerStream, message any, drop func()) (err error, late bool) {
+	received := make(chan error, 1)
+	p.work.Go(func() { received <- client.RecvMsg(message) })
 	timer := time.NewTimer(p.config.FirstMessage)
 	defer timer.Stop()
 	select {
 	case err := <-received:
-		*first = *arriving
-		return err
+		return err, false
 	case <-timer.C:
+		p.config.Limits.Refused(firstMessageLimit)
 		p.work.Go(func() {
 			if <-received == nil {
-				arriving.Free()
+				drop()
 			}
 		})
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-			"the call's first message did not arrive within %s (router.first_message_timeout_ms)", p.config.FirstMessage).
-			With("reason", "slow_request").With("limit", "router.first_message_timeout_ms")
+			"the call's first message did not arrive within %s (%s)", p.config.FirstMessage, firstMessageLimit).
+			With("reason", "slow_request").With("limit", firstMessageLimit), true
 	}
 }
 
+// maxOwn is how many calls without a token may be receiving at a time: those of health
+// and reflection, which the router answers itself. A message of theirs may be as large
+// as any before it is refused.
+const maxOwn = 16
+
+// InterceptOwn is a grpc.StreamServerInterceptor for what the router answers itself. It
+// comes after the check of the token.
+func (p *Proxy) InterceptOwn(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if _, ok := p.table[info.FullMethod]; ok {
+		return handler(srv, ss)
+	}
+	return handler(srv, &ownStream{ss, p})
+}
+
+// ownStream is such a call. It waits for each message as for the first, and without a
+// token holds a place in Proxy.own meanwhile.
+type ownStream struct {
+	grpc.ServerStream
+	proxy *Proxy
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s *ownStream) RecvMsg(m any) error {
+	if auth.TokenOf(s.Context()) == nil {
+		select {
+		case s.proxy.own <- struct{}{}:
+			defer func() { <-s.proxy.own }()
+		case <-s.Context().Done():
+			return s.Context().Err()
+		}
+	}
+	err, _ := s.proxy.receive(s.ServerStream, m, func() {})
+	return err
+}
+
 // watchIdle ends an append session whose client sends nothing for Config.Idle. Call
-// moved for each message.
+// moved when a message has gone on: a client is not idle while the backend does not
+// take what it sent.
 func (x *exchange) watchIdle() (moved func(), stop func() bool) {
 	limit := x.proxy.config.Idle
 	timer := time.AfterFunc(limit, func() {
+		if x.isSending() {
+			return
+		}
+		x.proxy.config.Limits.Refused(idleLimit)
 		x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-			"the session was idle for %s (router.session_idle_secs): begin another one", limit).
+			"the session was idle for %s (%s): begin another one", limit, idleLimit).
 			With("reason", "idle").After(retryDelay))
 	})
 	return func() { timer.Reset(limit) }, timer.Stop
 }
 
-// downloadPatiently is download for read sessions, whose clients may stall. A client that
+// downloadPatiently is download for sessions, whose clients may stall. A client that
 // takes nothing for Config.Stall has its session ended: what waits for it is
-// dropped, here and at the reader. If it comes to itself it finds out from the
+// dropped, here and at the service. If it comes to itself it finds out from the
 // error, and may go on from where it is.
 func (x *exchange) downloadPatiently() error {
-	limit := x.proxy.config.Stall
-	stalled := make(chan struct{})
-	x.stall = time.AfterFunc(limit, func() { close(stalled) })
+	stalled := make(chan struct{}, 1)
+	x.stall = time.AfterFunc(x.proxy.config.Stall, func() {
+		select {
+		case stalled <- struct{}{}:
+		default:
+		}
+	})
 	x.stall.Stop()
 	done := make(chan error, 1)
 	x.proxy.work.Go(func() { done <- x.download() })
@@ -65,8 +128,18 @@ func (x *exchange) downloadPatiently() error {
 		return x.finish(err)
 	case <-stalled:
 		x.call.cancel()
-		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-			"the client took nothing for %s (router.write_timeout_ms): begin another session from where this one ended", limit).
-			With("reason", "stalled").With("limit", "router.write_timeout_ms").After(retryDelay)
+		x.proxy.config.Limits.Refused(stallLimit)
+		return x.stalled()
 	}
+}
+
+// stalled is what the client gets to know. Acknowledgements may be among what was
+// dropped.
+func (x *exchange) stalled() error {
+	code, advice := samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED, "begin another session from where this one ended"
+	if x.method.Changes {
+		code, advice = samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, "what it sent and has no acknowledgement of may or may not have been appended"
+	}
+	return rpc.Errorf(code, "the client took nothing for %s (%s): %s", x.proxy.config.Stall, stallLimit, advice).
+		With("reason", "stalled").With("limit", stallLimit).After(retryDelay)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -63,10 +65,13 @@ type Config struct {
 	FirstMessage time.Duration
 	// Idle is how long an append session may go without a message.
 	Idle time.Duration
-	// Stall is how long the client of a read session may take nothing.
+	// Stall is how long the client of a session may take nothing.
 	Stall time.Duration
 	// Room is for what calls hold while they wait for their answer; nil: any much.
 	Room *limit.Room
+	// Limits counts refusals; nil: nothing does.
+	Limits *limit.Metrics
+	Log    *zap.Logger // nil: none
 }
 
 // Proxy forwards the calls of a routing table.
@@ -83,11 +88,19 @@ type Proxy struct {
 	// that of the last one who waits for the owner.
 	work   sync.WaitGroup
 	vigils vigils
+	own    chan struct{} // has a place for each call that ownStream receives for
+	log    *zap.Logger   // one line a second of each kind
 }
 
 // New makes a proxy for the methods in table.
 func New(table route.Table, backends Backends, config Config) *Proxy {
-	p := &Proxy{table: table, backends: backends, config: config, vigils: vigils{all: map[watched]*vigil{}}}
+	if config.Log == nil {
+		config.Log = zap.NewNop()
+	}
+	sampled := config.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Second, 1, 0)
+	}))
+	p := &Proxy{table: table, backends: backends, config: config, vigils: vigils{all: map[watched]*vigil{}}, own: make(chan struct{}, maxOwn), log: sampled}
 	p.live, p.drain = context.WithCancel(context.Background())
 	return p
 }

@@ -198,7 +198,19 @@ func TestBrokenConnection_LeavesTheOutcomeOfAnAppendUnknown(t *testing.T) {
 	_, err := r.Streams().Append(t.Context(), appendRequest())
 	require.Equal(t, samsav1.ErrorCode_ERROR_CODE_OUTCOME_UNKNOWN, code(err))
 	require.Equal(t, codes.Unknown, status.Code(err))
+	require.True(t, strings.HasSuffix(rpc.Detail(err).GetMessage(), "may or may not have taken place"), "it tells how: %v", err)
 	require.Zero(t, second.Calls.Load(), "the append was sent twice")
+}
+
+func TestUnreachableService_IsNamedByItsRoleAlone(t *testing.T) {
+	r := routertest.New(t)
+	for _, role := range []string{"account", "stream-reader"} {
+		r.Add(role, &routertest.Service{}).Die()
+	}
+	_, err := r.Streams().Read(t.Context(), &samsav1.ReadRequest{Bucket: "logs", Stream: "a"})
+	require.Equal(t, "the stream-reader service can't be reached", rpc.Detail(err).GetMessage())
+	_, err = samsav1.NewAccountServiceClient(r.Client).ListBuckets(t.Context(), &samsav1.ListBucketsRequest{})
+	require.Equal(t, "the account service can't be reached", rpc.Detail(err).GetMessage())
 }
 
 func TestBrokenConnection_IsRepairedForReads(t *testing.T) {

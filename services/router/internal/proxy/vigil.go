@@ -220,5 +220,15 @@ func (c *caller) explain(err error) error {
 	if !c.ended {
 		return err
 	}
-	return status.Errorf(codes.Unavailable, "%s fell silent and lost the shard to another stream-writer", c.backend.Instance)
+	return &silentError{c.backend.Instance}
 }
+
+// silentError is the end of an attempt with an owner that lost its shard.
+type silentError struct{ instance string }
+
+func (e *silentError) Error() string {
+	return e.instance + " fell silent and lost the shard to another stream-writer"
+}
+
+// GRPCStatus is that of a connection that broke.
+func (e *silentError) GRPCStatus() *status.Status { return status.New(codes.Unavailable, e.Error()) }

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
@@ -23,23 +25,16 @@ func (bodyReader) Close() error { return nil }
 
 // readBody reads a JSON body and checks what the gateway does not: its size, that
 // it is one JSON value, and that it does not name another stream than the path.
-// The body of an operation that takes none is left unread.
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, path map[string]string) (*bodyReader, error) {
-	if !requestOf(r).operation.body {
-		return &bodyReader{bytes.NewReader(nil)}, nil
-	}
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, path map[string]string, room *limit.Share) (*bodyReader, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &httpError{http.StatusUnsupportedMediaType, invalid("content-encoding %q is not supported: send the body as it is", encoding)}
-	}
-	if err := h.hold(r); err != nil {
-		return nil, err
 	}
 	control := http.NewResponseController(w)
 	// Without deadlines (as in tests) a slow body is the client's own affair.
 	_ = control.SetReadDeadline(time.Now().Add(h.config.ReadTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.config.MaxBodyBytes))
+	body, err := io.ReadAll(&countedReader{http.MaxBytesReader(w, r.Body, h.config.MaxBodyBytes), room})
 	if err != nil {
-		return nil, bodyError(err)
+		return nil, h.bodyError(err)
 	}
 	_ = control.SetReadDeadline(time.Time{})
 	if body, err = checkBody(body, path); err != nil {
@@ -48,25 +43,33 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, path map[stri
 	return &bodyReader{bytes.NewReader(body)}, nil
 }
 
-// hold counts a body from before it is read to the end of the request. One whose
-// size is not told counts for the largest.
-func (h *Handler) hold(r *http.Request) error {
-	size := h.config.MaxBodyBytes
-	if r.ContentLength >= 0 {
-		size = min(size, r.ContentLength)
-	}
-	if h.inFlight.Add(size) > h.config.MaxInflightBytes {
-		h.inFlight.Add(-size)
-		return tooMuchInFlight(h.config.MaxInflightBytes)
-	}
-	requestOf(r).held = size
-	return nil
+// countedReader counts a body as it arrives: what a client only announces costs
+// nothing, and keeps nobody else out.
+type countedReader struct {
+	body io.Reader
+	room *limit.Share
 }
 
-func bodyError(err error) error {
+// Read implements io.Reader.
+func (c *countedReader) Read(p []byte) (int, error) {
+	n, err := c.body.Read(p)
+	if full := c.room.Grow(int64(n)); full != nil {
+		return 0, full
+	}
+	return n, err
+}
+
+func (h *Handler) bodyError(err error) error {
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	var full *limit.Exceeded
+	switch {
+	case errors.As(err, &large):
+		h.config.Limits.Refused(bodyLimit)
 		return tooLarge(large.Limit)
+	case errors.As(err, &full):
+		return full.RPC()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		h.config.Limits.Refused("router.body_timeout_ms")
 	}
 	return invalid("the request body could not be read: %s", err)
 }
@@ -78,17 +81,21 @@ func checkBody(body []byte, path map[string]string) ([]byte, error) {
 	if countObjects(body) > maxObjects {
 		return nil, tooManyObjects()
 	}
-	var fields map[string]json.RawMessage
+	// All else is passed over: kept as a map, 8 MiB of short names take 85.
+	var fields struct{ Bucket, Stream, ID, Mask json.RawMessage }
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, malformedJSON(err)
 	}
-	for name, value := range path {
+	for name, field := range map[string]json.RawMessage{"bucket": fields.Bucket, "stream": fields.Stream, "id": fields.ID} {
 		var given string
-		if json.Unmarshal(fields[name], &given) == nil && given != "" && given != value {
+		if value, ok := path[name]; ok && json.Unmarshal(field, &given) == nil && given != "" && given != value {
 			return nil, invalid("the body names %s %q, the path %q: leave it out of the body", name, given, value).In(name)
 		}
 	}
-	return camelMask(body, fields)
+	if fields.Mask == nil {
+		return body, nil
+	}
+	return camelMask(body, fields.Mask)
 }
 
 // maxObjects is how many JSON objects a body may have: an empty header takes two
@@ -120,14 +127,25 @@ func malformedJSON(err error) error {
 	return invalid("the body is no JSON object: %s", err)
 }
 
+// maxMaskedBody bounds a body with a mask, which is a configuration and small. The
+// paths of a mask take many times its bytes when they are taken apart.
+const maxMaskedBody = 64 << 10
+
 // camelMask lets a field mask name fields as they stand in the API. protojson
 // itself takes only camel case.
-func camelMask(body []byte, fields map[string]json.RawMessage) ([]byte, error) {
+func camelMask(body []byte, given json.RawMessage) ([]byte, error) {
+	if len(body) > maxMaskedBody {
+		return nil, invalid("a request with a mask has at most %d bytes", maxMaskedBody).In("mask")
+	}
 	var mask string
 	// A mask that is no string is for protojson to complain about.
-	_ = json.Unmarshal(fields["mask"], &mask)
+	_ = json.Unmarshal(given, &mask)
 	if !strings.Contains(mask, "_") {
 		return body, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, malformedJSON(err)
 	}
 	parts := strings.Split(mask, "_")
 	for i, part := range parts[1:] {

@@ -2,15 +2,14 @@ package rest
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/samsa-io/samsa/pkg/rpc"
 )
 
 func TestBody_WithMoreObjectsThanAnyBatchIsRefusedUndecoded(t *testing.T) {
@@ -30,20 +29,26 @@ func TestCountObjects_LeavesStringsAlone(t *testing.T) {
 	require.Equal(t, 2, countObjects([]byte(`{"a{":"\\\"{{","b":[{}]}`)))
 }
 
-func TestBodies_AreBoundedTogether(t *testing.T) {
-	h := &Handler{config: Config{MaxBodyBytes: 100, MaxInflightBytes: 150}}
-	request := func(length int64) *http.Request {
-		r, err := http.NewRequestWithContext(context.WithValue(t.Context(), requestKey{}, &request{}), http.MethodPost, "/", nil)
-		require.NoError(t, err)
-		r.ContentLength = length
-		return r
+// 8 MiB of members with short names take 85 in a map.
+func TestBody_WithAnyNumberOfMembersTakesNoMoreMemory(t *testing.T) {
+	body := []byte("{")
+	for i := range 500_000 {
+		body = strconv.AppendInt(append(body, '"'), int64(i), 36)
+		body = append(body, `":0,`...)
 	}
-	first := request(-1) // counts for the largest
-	require.NoError(t, h.hold(first))
-	err := h.hold(request(60))
-	require.Equal(t, http.StatusTooManyRequests, httpStatus(err, err))
-	require.Equal(t, time.Second, rpc.RetryAfter(err))
-	require.NoError(t, h.hold(request(50)))
-	h.inFlight.Add(-requestOf(first).held)
-	require.NoError(t, h.hold(request(60)))
+	body = append(body, `"stream":"b"}`...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := checkBody(body, map[string]string{"stream": "a"})
+	runtime.ReadMemStats(&after)
+	require.ErrorContains(t, err, `names stream "b"`)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
+}
+
+func TestMask_IsTakenApartInSmallRequestsOnly(t *testing.T) {
+	mask := strings.Repeat("a_,", 1000)
+	_, err := checkBody([]byte(`{"mask":"`+mask+`"}`), nil)
+	require.NoError(t, err)
+	_, err = checkBody([]byte(`{"mask":"`+strings.Repeat(mask, 100)+`"}`), nil)
+	require.ErrorContains(t, err, "at most 65536 bytes")
 }

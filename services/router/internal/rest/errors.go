@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.uber.org/zap"
@@ -39,22 +38,22 @@ func wrongMethod(r *http.Request, allowed string) error {
 	return &httpError{http.StatusMethodNotAllowed, invalid("%s is no method of %s: it has %s", r.Method, r.URL.EscapedPath(), allowed)}
 }
 
+// The settings of limits that are met here.
+const (
+	bodyLimit = "router.max_body_bytes"
+	urlLimit  = "router.max_url_bytes"
+)
+
 func tooLarge(limit int64) error {
 	return &httpError{http.StatusRequestEntityTooLarge, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"the request body has more than %d bytes, which is router.max_body_bytes; split the batch", limit).
-		With("reason", "body_too_large").With("limit", "router.max_body_bytes").With("limit_bytes", strconv.FormatInt(limit, 10))}
+		"the request body has more than %d bytes, which is %s; split the batch", limit, bodyLimit).
+		With("reason", "body_too_large").With("limit", bodyLimit).With("limit_bytes", strconv.FormatInt(limit, 10))}
 }
 
 func urlTooLong(limit int) error {
 	return &httpError{http.StatusRequestURITooLong, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"the URL has more than %d bytes, which is router.max_url_bytes", limit).
-		With("reason", "url_too_long").With("limit", "router.max_url_bytes").With("limit_bytes", strconv.Itoa(limit))}
-}
-
-func tooMuchInFlight(limit int64) error {
-	return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED,
-		"this router holds %d bytes of requests, as many as router.max_inflight_bytes allows: try again later", limit).
-		With("reason", "overloaded").With("limit", "router.max_inflight_bytes").After(time.Second)
+		"the URL has more than %d bytes, which is %s", limit, urlLimit).
+		With("reason", "url_too_long").With("limit", urlLimit).With("limit_bytes", strconv.Itoa(limit))}
 }
 
 func tooManyObjects() error {

@@ -31,7 +31,7 @@ func FuzzHandler(f *testing.F) {
 		})
 	}
 	handler := rig.HTTP(rest.Config{
-		MaxBodyBytes: 1 << 20, MaxInflightBytes: 1 << 30, MaxURLBytes: 4096, MaxHeaderBytes: 8192,
+		MaxBodyBytes: 1 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192,
 		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
 	}).Handler
 	f.Add("GET", "/api/v1/buckets?prefix=a&limit=3", "", "", []byte(nil))

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"mime"
@@ -9,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -17,9 +17,11 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/samsa-io/samsa/gen/openapi"
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/services/router/internal/patient"
 )
@@ -34,8 +36,8 @@ const textMIME = "application/x-samsa-text"
 type Config struct {
 	// MaxBodyBytes is the size of the largest request body.
 	MaxBodyBytes int64
-	// MaxInflightBytes is how many bytes of bodies are held at a time.
-	MaxInflightBytes int64
+	// Bodies is for the bodies that are held; nil: any much.
+	Bodies *limit.Room
 	// MaxURLBytes is the size of the longest path with its query.
 	MaxURLBytes int
 	// MaxHeaderBytes is the size of the largest headers of a request.
@@ -44,6 +46,11 @@ type Config struct {
 	ReadTimeout time.Duration
 	// WriteTimeout is how long a client may take to accept one write.
 	WriteTimeout time.Duration
+	// Authorize refuses a call by the token in its metadata. It is asked before a body
+	// is read; the gRPC server checks each call whole. nil: everybody may call.
+	Authorize func(ctx context.Context, method string) error
+	// Limits counts refusals; nil: nothing does.
+	Limits *limit.Metrics
 }
 
 // Handler serves the REST API.
@@ -54,7 +61,6 @@ type Handler struct {
 	document   []byte
 	gateway    *runtime.ServeMux
 	streams    samsav1.StreamServiceClient
-	inFlight   atomic.Int64 // bytes of bodies
 	json       *jsonMarshaler
 	text       *textMarshaler
 }
@@ -110,8 +116,7 @@ func (h *Handler) buildGateway(conn *grpc.ClientConn) error {
 type request struct {
 	operation operation
 	text      bool
-	events    bool  // wants server-sent events
-	held      int64 // what its body counts for in Handler.inFlight
+	events    bool // wants server-sent events
 }
 
 type requestKey struct{}
@@ -136,8 +141,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveDocument(w, r)
 		return
 	}
-	defer func() { h.inFlight.Add(-requestOf(r).held) }()
-	checked, err := h.check(w, r)
+	room := h.config.Bodies.Share()
+	defer room.Leave()
+	checked, err := h.check(w, r, room)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -162,16 +168,19 @@ func (h *Handler) identify(w http.ResponseWriter, r *http.Request) *http.Request
 // checkSizes looks at what has been read by now, URL and headers.
 func (h *Handler) checkSizes(r *http.Request) error {
 	if limit := h.config.MaxURLBytes; len(r.RequestURI) > limit {
+		h.config.Limits.Refused(urlLimit)
 		return urlTooLong(limit)
 	}
 	if size, limit := rpc.HeaderBytes(r.Header), h.config.MaxHeaderBytes; size > limit {
+		h.config.Limits.Refused(rpc.HeaderLimit)
 		return &httpError{http.StatusRequestHeaderFieldsTooLarge, rpc.HeadersTooLarge(size, limit)}
 	}
 	return nil
 }
 
-// check returns the request as the gateway is to see it, or what is wrong.
-func (h *Handler) check(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+// check returns the request as the gateway is to see it, or what is wrong. Its body
+// counts in room.
+func (h *Handler) check(w http.ResponseWriter, r *http.Request, room *limit.Share) (*http.Request, error) {
 	found, values, err := h.operations.find(r.URL)
 	if err != nil {
 		return nil, invalid("%s", err)
@@ -195,11 +204,29 @@ func (h *Handler) check(w http.ResponseWriter, r *http.Request) (*http.Request, 
 		return nil, err
 	}
 	known.events = wantsEvents(r.Header)
-	body, err := h.readBody(w, r, values)
-	if err != nil {
-		return nil, err
+	body := &bodyReader{bytes.NewReader(nil)} // an operation that takes none leaves it unread
+	if known.operation.body {
+		if err := h.authorize(w, r); err != nil {
+			return nil, err
+		}
+		if body, err = h.readBody(w, r, values, room); err != nil {
+			return nil, err
+		}
 	}
 	return forGateway(r, known, query, body), nil
+}
+
+// authorize keeps the bodies of strangers out.
+func (h *Handler) authorize(w http.ResponseWriter, r *http.Request) error {
+	if h.config.Authorize == nil {
+		return nil
+	}
+	md := metadata.MD{"authorization": r.Header.Values("Authorization")}
+	err := h.config.Authorize(metadata.NewIncomingContext(r.Context(), md), requestOf(r).operation.rpc)
+	if err != nil && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // net/http would wait for the body to answer
+	}
+	return err
 }
 
 // checkQuery refuses parameters that the operation does not have, and takes the

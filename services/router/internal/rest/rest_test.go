@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
+	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
 	"github.com/samsa-io/samsa/services/router/internal/rest"
 	"github.com/samsa-io/samsa/services/router/internal/routertest"
@@ -37,9 +38,9 @@ type site struct {
 	session func(*samsav1.ReadSessionRequest, samsav1.StreamService_ReadSessionServer) error
 }
 
-func newSite(t *testing.T) *site { return newSiteWith(t, 5*time.Second) }
+func newSite(t *testing.T) *site { return newSiteWith(t, func(*rest.Config) {}) }
 
-func newSiteWith(t *testing.T, writeTimeout time.Duration) *site {
+func newSiteWith(t *testing.T, change func(*rest.Config)) *site {
 	s := &site{Rig: routertest.New(t), t: t}
 	for _, role := range []string{"account", "bucket", "stream-writer", "stream-reader"} {
 		s.Add(role, &routertest.Service{
@@ -51,7 +52,9 @@ func newSiteWith(t *testing.T, writeTimeout time.Duration) *site {
 			},
 		})
 	}
-	server := s.HTTP(rest.Config{MaxBodyBytes: 1 << 20, MaxInflightBytes: 4 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192, ReadTimeout: 5 * time.Second, WriteTimeout: writeTimeout})
+	config := rest.Config{MaxBodyBytes: 1 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second}
+	change(&config)
+	server := s.HTTP(config)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.address = listener.Addr().String()
@@ -264,6 +267,73 @@ func TestBadRequests_AreTypedAndReachNobody(t *testing.T) {
 	require.Equal(t, 431, many.code)
 	require.Equal(t, "GET, POST", s.do("PUT", records, "{}").header.Get("Allow"))
 	require.Equal(t, 415, s.do("POST", records, "x", "Content-Encoding: gzip").code)
+}
+
+// post begins a request with a body of so many bytes, of which it sends some.
+func (s *site) post(length int, sent string) net.Conn {
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(s.t, err)
+	_, err = fmt.Fprintf(conn, "POST %s/records HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", streamPath, length, sent)
+	require.NoError(s.t, err)
+	return conn
+}
+
+func TestBody_OfAStrangerIsLeftUnread(t *testing.T) {
+	s := newSiteWith(t, func(c *rest.Config) {
+		c.ReadTimeout = time.Minute
+		c.Authorize = func(ctx context.Context, method string) error {
+			require.Equal(t, samsav1.StreamService_Append_FullMethodName, method)
+			if metadata.ValueFromIncomingContext(ctx, "authorization")[0] != "Bearer t" {
+				return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ACCESS_TOKEN, "who")
+			}
+			return nil
+		}
+	})
+	s.answer = func(context.Context, string, any) (any, error) { return &samsav1.AppendResponse{}, nil }
+	require.Equal(t, 200, s.do("POST", streamPath+"/records", "{}", "Authorization: Bearer t").code)
+
+	conn, err := net.Dial("tcp", s.address)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "POST %s/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nContent-Length: 100\r\n\r\n{", streamPath)
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(30*time.Second)))
+	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err, "it waits for the body")
+	require.Equal(t, 401, got.StatusCode)
+	require.NoError(t, got.Body.Close())
+}
+
+func TestBodies_ThatAreOnlyAnnouncedKeepNobodyOut(t *testing.T) {
+	s := newSiteWith(t, func(c *rest.Config) {
+		c.Bodies = limit.NewRoom(1<<20, "bytes of bodies", "router.max_inflight_bytes", nil)
+		c.ReadTimeout = time.Minute
+	})
+	arrived, release := make(chan struct{}, 1000), make(chan struct{})
+	s.answer = func(context.Context, string, any) (any, error) {
+		arrived <- struct{}{}
+		<-release
+		return &samsav1.AppendResponse{}, nil
+	}
+	for range 8 {
+		conn := s.post(1<<20, "{")
+		defer func() { _ = conn.Close() }()
+	}
+	// What has arrived does count, until its request has ended.
+	held := s.post(900_000, strings.Repeat(" ", 900_000-2)+"{}")
+	defer func() { _ = held.Close() }()
+	<-arrived
+	large := strings.Repeat(" ", 200_000) + "{}"
+	refused := s.do("POST", streamPath+"/records", large)
+	require.Equal(t, 429, refused.code)
+	require.Equal(t, "1", refused.header.Get("Retry-After"))
+	require.Equal(t, "router.max_inflight_bytes", refused.detail(t).Metadata["limit"])
+	close(release)
+	got, err := http.ReadResponse(bufio.NewReader(held), nil)
+	require.NoError(t, err)
+	require.Equal(t, 200, got.StatusCode)
+	require.NoError(t, got.Body.Close())
+	require.Eventually(t, func() bool { return s.do("POST", streamPath+"/records", "{}").code == 200 }, 30*time.Second, time.Millisecond)
 }
 
 func TestErrors_HaveTheFittingStatus(t *testing.T) {
@@ -480,7 +550,7 @@ func TestSession_FlushesAndEndsWithItsClient(t *testing.T) {
 }
 
 func TestSession_EndsWhenItsClientStalls(t *testing.T) {
-	s := newSiteWith(t, 50*time.Millisecond)
+	s := newSiteWith(t, func(c *rest.Config) { c.WriteTimeout = 50 * time.Millisecond })
 	ended := make(chan struct{})
 	s.session = func(_ *samsav1.ReadSessionRequest, ss samsav1.StreamService_ReadSessionServer) error {
 		defer close(ended)
@@ -517,7 +587,9 @@ func TestPlaces_ThatAreNotTheAPI(t *testing.T) {
 	require.Contains(t, s.do("GET", "/", "").body, "/api/v1/openapi.json")
 	require.Equal(t, 200, s.do("GET", "/healthz", "").code)
 	require.Equal(t, 200, s.do("GET", "/readyz", "").code)
-	s.Health.Component("x").Down("broken")
-	require.Equal(t, 503, s.do("GET", "/readyz", "").code)
+	s.Health.Component("postgres").Down("dial tcp 10.0.0.1:5432")
+	got = s.do("GET", "/readyz", "")
+	require.Equal(t, 503, got.code)
+	require.JSONEq(t, `{"status":"down","components":[{"name":"postgres","status":"down"}]}`, got.body)
 	require.Equal(t, 404, s.do("GET", "/metrics", "").code)
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
 	"google.golang.org/grpc"
@@ -75,7 +74,7 @@ func newRig(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change 
 		change(&config)
 	}
 	r.Proxy = proxy.New(table, behind(r, r.dialer), config)
-	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options(interceptors...)...)
+	r.Server = rpc.NewServer(rpc.ServerConfig{}, server.Options(append(interceptors, r.Proxy.InterceptOwn)...)...)
 	server.Register(r.Server, r.Proxy)
 	reflection.Register(r.Server)
 	listener, err := inproc.Listen("router")
@@ -111,6 +110,6 @@ func (r *Rig) HTTP(config rest.Config) *http.Server {
 	require.NoError(r.t, err)
 	return server.NewHTTP(server.Handlers{
 		GRPC: r.Server, REST: api,
-		Health: telemetry.AdminHandler(prometheus.NewRegistry(), r.Health, log),
+		Health: telemetry.PublicHandler(r.Health),
 	}, config.WriteTimeout, log)
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // overHTTP is a gRPC connection to the router's HTTP port.
 func overHTTP(t *testing.T, r *routertest.Rig) *grpc.ClientConn {
-	server := r.HTTP(rest.Config{MaxBodyBytes: 1 << 20, MaxInflightBytes: 4 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second})
+	server := r.HTTP(rest.Config{MaxBodyBytes: 1 << 20, MaxURLBytes: 4096, MaxHeaderBytes: 8192, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan error, 1)

@@ -12,10 +12,12 @@ import (
 // grpc-go reads the body of a gRPC request that arrives through net/http as fast
 // as it comes, and keeps it until the handler asks. A client that sends faster
 // than the backend takes would fill the memory. So the body is read through a
-// window: reading pauses while complete messages of more than windowBytes wait
-// for the handler, and HTTP/2 flow control then stops the client.
+// window: reading pauses while more than windowBytes wait for the handler, and HTTP/2
+// flow control then stops the client. What waits may be a message that has not ended:
+// that is read on only while the handler waits for it. gRPC has then looked at its
+// length, and has refused it if that is too much.
 
-// windowBytes is how much of one request waits, beyond the message that exceeds it.
+// windowBytes is how much of one request waits, give or take one read.
 const windowBytes = 1 << 20
 
 // messageHeaderBytes is the size of what precedes each gRPC message: a flag and
@@ -31,6 +33,7 @@ type window struct {
 	mu     sync.Mutex
 	moved  *sync.Cond
 	closed bool
+	asked  bool // the handler waits for a message
 	// waiting holds the sizes of the complete messages that the handler has not
 	// received, waitingBytes their sum.
 	waiting      []int
@@ -67,10 +70,24 @@ func (w *window) Close() error {
 func (w *window) await() (open bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.waitingBytes > windowBytes && !w.closed {
+	for w.isFull() && !w.closed {
 		w.moved.Wait()
 	}
 	return !w.closed
+}
+
+// isFull is called with the lock held, by the reading goroutine.
+func (w *window) isFull() bool {
+	missed := w.asked && len(w.waiting) == 0 // the message that has not ended
+	return !missed && w.waitingBytes+w.framing.size > windowBytes
+}
+
+// ask notes that the handler waits for a message.
+func (w *window) ask() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked = true
+	w.moved.Broadcast()
 }
 
 func (w *window) arrived(sizes []int) {
@@ -86,6 +103,7 @@ func (w *window) arrived(sizes []int) {
 func (w *window) received() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.asked = false
 	if len(w.waiting) == 0 {
 		return
 	}
@@ -145,6 +163,7 @@ type windowedStream struct {
 }
 
 func (s *windowedStream) RecvMsg(m any) error {
+	s.window.ask()
 	err := s.ServerStream.RecvMsg(m)
 	if err == nil {
 		s.window.received()

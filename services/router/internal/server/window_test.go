@@ -36,6 +36,7 @@ func TestFraming_FindsMessagesHoweverTheyAreCut(t *testing.T) {
 func TestWindow_WaitsForTheHandlerAndForNothingElse(t *testing.T) {
 	large := message(3 * windowBytes)
 	w := newWindow(io.NopCloser(bytes.NewReader(append(large, message(1)...))))
+	w.ask()
 	read := make([]byte, len(large))
 	_, err := io.ReadFull(w, read) // a message larger than the window gets through
 	require.NoError(t, err)
@@ -54,9 +55,35 @@ func TestWindow_WaitsForTheHandlerAndForNothingElse(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// A message that never ends counts, too: alone, and behind one that the handler has not
+// taken.
+func TestWindow_BoundsAMessageThatHasNotEnded(t *testing.T) {
+	for name, before := range map[string][]byte{"alone": nil, "behind another": message(1)} {
+		t.Run(name, func(t *testing.T) {
+			w := newWindow(io.NopCloser(bytes.NewReader(append(before, message(8*windowBytes)...))))
+			read, piece := 0, make([]byte, windowBytes/4)
+			for !w.isFull() && read < 4*windowBytes {
+				n, err := w.Read(piece)
+				require.NoError(t, err)
+				read += n
+			}
+			require.LessOrEqual(t, read, windowBytes+len(piece))
+			if before != nil {
+				w.ask()
+				require.True(t, w.isFull(), "the handler takes the first message")
+				w.received()
+			}
+			require.True(t, w.isFull(), "the handler is busy with something else")
+			w.ask()
+			require.False(t, w.isFull())
+		})
+	}
+}
+
 func TestWindow_CloseEndsAWaitingRead(t *testing.T) {
 	large := message(2 * windowBytes)
 	w := newWindow(io.NopCloser(bytes.NewReader(large)))
+	w.ask()
 	_, err := io.ReadFull(w, make([]byte, len(large)))
 	require.NoError(t, err)
 	done := make(chan error, 1)

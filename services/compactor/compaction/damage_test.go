@@ -13,6 +13,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/history"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/segment"
 
 	"github.com/samsa-io/samsa/services/compactor/survey"
 )
@@ -177,4 +178,24 @@ func TestVerify_TellsWhatIsMissingAndWhatIsOfNoUse(t *testing.T) {
 	found = w.findings(t, store)
 	require.Len(t, found, 1)
 	require.Equal(t, survey.Orphan, found[0].Kind)
+}
+
+func TestVerify_AddsTheIndexUp(t *testing.T) {
+	w := smallWorld(t)
+	objects, err := w.index.(*chunkindex.Mem).Page(t.Context(), 0, 1000)
+	require.NoError(t, err)
+	objects = slices.DeleteFunc(objects, func(o chunkindex.Object) bool { return o.State != chunkindex.StateLive || o.LiveBytes == 0 })
+	require.Greater(t, len(objects), 1)
+	rebuilt := chunkindex.Rebuilt{Objects: objects, Chunks: w.chunks()}
+	replace := func() []survey.Finding {
+		require.NoError(t, w.index.(*chunkindex.Mem).Replace(t.Context(), rebuilt))
+		return w.findings(t, w.store)
+	}
+	require.Empty(t, replace())
+
+	rebuilt.Objects = slices.Clone(objects)
+	rebuilt.Objects[0].LiveBytes--
+	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "a sum that is wrong")
+	rebuilt.Objects = objects[1:]
+	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "chunks of an object without row")
 }

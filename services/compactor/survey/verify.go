@@ -17,6 +17,7 @@ type Readable interface {
 	Status(ctx context.Context) (chunkindex.Status, error)
 	Objects(ctx context.Context, ids []segment.ChunkID) ([]chunkindex.Object, error)
 	Page(ctx context.Context, after segment.ChunkID, limit int) ([]chunkindex.Object, error)
+	Miscounted(ctx context.Context, above, upTo segment.ChunkID) ([]chunkindex.Miscount, error)
 	Still(ctx context.Context, chunks []chunkindex.Chunk) ([]chunkindex.Chunk, error)
 	Limits(ctx context.Context, ids []stream.ID) (map[stream.ID]chunkindex.Limit, error)
 	Cover(ctx context.Context, spans []chunkindex.Span) ([]segment.ChunkID, []chunkindex.Span, error)

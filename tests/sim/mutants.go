@@ -81,8 +81,8 @@ func mutants() []mutant {
 			"	if $ON {\n		if err := c.deleteSlots(ctx, l); err != nil {\n			return err\n		}\n	}\n	mark := segment.EncodeEnvelope(segment.KindGone, nil)\n"}}},
 		{"slots are collected that are in no chunk", "I8", []patch{
 			{compactionDir + "job.go",
-				"	p := makePlan(content, ids, limits, tails, c.options.ChunkBytes)\n",
-				"	p := makePlan(content, ids, limits, tails, c.options.ChunkBytes)\n	if n := len(p.pieces); $ON && n > 3 && p.pieces[n-1].chunk == nil {\n		p.pieces = p.pieces[:n-1]\n	}\n"},
+				"	job := chunkindex.Job{Log: w.log, From: w.from, To: w.to, Sources: p.sources()}\n",
+				"	job := chunkindex.Job{Log: w.log, From: w.from, To: w.to, Sources: p.sources()}\n	if n := len(p.pieces); $ON && n > 3 && p.pieces[n-1].chunk == nil {\n		p.pieces = p.pieces[:n-1]\n	}\n"},
 			{compactionDir + "collect.go",
 				"	if !l.Gone {\n		if err := c.checkCovered",
 				"	if !l.Gone {\n		if err := c.checkCovered; $ON {\n			_ = err\n		} else if err := c.checkCovered"}}},

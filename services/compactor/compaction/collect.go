@@ -25,8 +25,11 @@ func (c *Compactor) collectLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A log that no newest entry names will never be named again: its incarnation is
-	// sealed, and an entry of it that lands late gives it an empty part.
+	// No newest entry that is in use comes to name a log which none names now: the log
+	// is sealed. An entry of its incarnation may still land, however late, but nothing
+	// of the shard is in the log then, since the entry comes before what is written by
+	// its right. Who takes the shard from there finds the first slots free, seals the
+	// log once more at its start, and so takes the part for empty.
 	owners, err := c.chains.owners(ctx, heads)
 	if err != nil {
 		return err
@@ -217,11 +220,15 @@ func (c *Compactor) collectObjects(ctx context.Context) error {
 	if isBehind(failed) {
 		return failed
 	}
+	return errors.Join(failed, c.forgetRemoved(ctx))
+}
+
+func (c *Compactor) forgetRemoved(ctx context.Context) error {
 	removed, err := c.index.Removed(ctx, c.options.Abandon)
 	if err != nil {
-		return errors.Join(failed, err)
+		return err
 	}
-	return errors.Join(failed, each(ctx, c, c.mine(removed), c.forget))
+	return each(ctx, c, c.mine(removed), c.forget)
 }
 
 // forget deletes a removed object once more, since a put of it may have landed late,

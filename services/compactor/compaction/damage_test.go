@@ -14,6 +14,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
 	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/compactor/survey"
 )
@@ -198,4 +199,32 @@ func TestVerify_AddsTheIndexUp(t *testing.T) {
 	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "a sum that is wrong")
 	rebuilt.Objects = objects[1:]
 	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "chunks of an object without row")
+}
+
+// As by whoever takes a shard from an owner whose chain entry landed late.
+func TestVerify_TakesNoOffenceAtACollectedLogThatIsSealedOnceMore(t *testing.T) {
+	w := smallWorld(t)
+	ends := map[stream.Incarnation]stream.Slot{} // of parts that others follow
+	for shard := range stream.Shard(testShards) {
+		for epoch := range w.epoch[shard] {
+			entry, ok, err := newChains(w.store, testShards).entry(t.Context(), shard, epoch)
+			require.NoError(t, err)
+			require.True(t, ok)
+			if next, ok, err := newChains(w.store, testShards).entry(t.Context(), shard, epoch+1); ok && next.PredecessorEnd > entry.FirstSlot {
+				require.NoError(t, err)
+				ends[entry.Owner] = next.PredecessorEnd
+			}
+		}
+	}
+	sealed := 0
+	for _, l := range w.logs {
+		if !w.collected(l) || ends[l.id] == 0 {
+			continue
+		}
+		sealed++
+		h := segment.Header{Log: l.id, Window: testWindow}
+		require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.SlotKey(l.id, 0), segment.EncodeSeal(h, stream.Incarnation{1})))
+	}
+	require.Positive(t, sealed)
+	require.Empty(t, w.findings(t, w.store))
 }

@@ -34,6 +34,14 @@ type Object struct {
 	LiveBytes int64 // of those that chunks name
 }
 
+// Miscount says that the index contradicts itself.
+type Miscount struct {
+	ID        segment.ChunkID
+	State     State // empty: the object has no row
+	LiveBytes int64 // by the object's row
+	Named     int64 // by the rows of chunks that name it
+}
+
 // Job is what a chunk object is made from: slots of a log, chunks of other objects,
 // or both.
 type Job struct {

@@ -39,6 +39,7 @@ type index interface {
 	Objects(context.Context, []segment.ChunkID) ([]chunkindex.Object, error)
 	Page(context.Context, segment.ChunkID, int) ([]chunkindex.Object, error)
 	ChunksIn(context.Context, []segment.ChunkID) ([]chunkindex.Chunk, error)
+	Miscounted(context.Context, segment.ChunkID, segment.ChunkID) ([]chunkindex.Miscount, error)
 	Remove(context.Context, segment.ChunkID) (bool, error)
 	Forget(context.Context, segment.ChunkID) error
 	Tails(context.Context, []chunkindex.Span) ([]chunkindex.Chunk, error)
@@ -204,6 +205,36 @@ func TestIndex_LetsGoOfWhatIsTrimmedOrDeleted(t *testing.T) {
 		objectsLeft, err := i.Objects(ctx, []segment.ChunkID{id})
 		require.NoError(t, err)
 		require.Empty(t, objectsLeft)
+	})
+}
+
+// Neither the sum of an object's live bytes nor the rows of its chunks are trusted
+// alone.
+func TestIndex_KeepsObjectsThatChunksNameWhateverTheirSumSays(t *testing.T) {
+	onBoth(t, func(t *testing.T, i index) {
+		ctx := t.Context()
+		live := func(id segment.ChunkID, bytes int64) chunkindex.Object {
+			return chunkindex.Object{ID: id, State: chunkindex.StateLive, Job: chunkindex.Job{Sources: []segment.ChunkID{1}}, Bytes: 200, LiveBytes: bytes}
+		}
+		require.NoError(t, i.Replace(ctx, chunkindex.Rebuilt{
+			Last:    9,
+			Objects: []chunkindex.Object{live(2, 0), live(3, 100), live(4, 0), live(5, 100)},
+			Chunks:  []chunkindex.Chunk{chunk(idA, 2, 0), chunk(idA, 3, 1), chunk(idA, 8, 2)},
+		}))
+		miscounted, err := i.Miscounted(ctx, 0, math.MaxInt64)
+		require.NoError(t, err)
+		want := []chunkindex.Miscount{
+			{ID: 2, State: chunkindex.StateLive, Named: 100}, {ID: 5, State: chunkindex.StateLive, LiveBytes: 100}, {ID: 8, Named: 100},
+		}
+		require.Equal(t, want, miscounted)
+		miscounted, err = i.Miscounted(ctx, 2, 5)
+		require.NoError(t, err)
+		require.Equal(t, want[1:2], miscounted)
+		for id, goes := range map[segment.ChunkID]bool{2: false, 3: false, 4: true} {
+			removed, err := i.Remove(ctx, id)
+			require.NoError(t, err)
+			require.Equal(t, goes, removed, "object %d", id)
+		}
 	})
 }
 

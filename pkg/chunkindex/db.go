@@ -33,13 +33,14 @@ func New(pool *pgxpool.Pool, timeout time.Duration) *DB {
 // attempts is how often a transaction is tried that collides with others.
 const attempts = 4
 
-// transact runs f in a transaction, again where the first run left no trace.
+// transact runs f in a transaction, again where the first run left no trace. Each
+// statement sees what was committed before it.
 func (d *DB) transact(caller context.Context, operation string, f func(ctx context.Context, tx pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(caller, d.timeout)
 	defer cancel()
 	var err error
 	for range attempts {
-		err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return f(ctx, tx) })
+		err = pgx.BeginTxFunc(ctx, d.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return f(ctx, tx) })
 		if err == nil || ctx.Err() != nil || !postgres.LeftNoTrace(err) {
 			break
 		}

@@ -13,7 +13,8 @@
 //     row live, writes its chunks, deletes the ones replaced and moves the log's
 //     watermark in one transaction, or fails with ErrLost and does nothing.
 //   - live_bytes of an object are the stored bytes of the rows that name it. An
-//     object is removed only if it is pending, or live without rows.
+//     object is removed only if it is pending, or live without rows; both the sum and
+//     the rows have to say so.
 //
 // An object is deleted in two steps. Remove is the decision: from then on neither
 // Publish nor a reader's lookup can name it. The row stays, as a note that the

@@ -272,11 +272,54 @@ func (m *Mem) Remove(ctx context.Context, id segment.ChunkID) (bool, error) {
 	}
 	defer unlock()
 	o := m.objects[id]
-	if o == nil || o.State != StatePending && !o.dead() {
+	if o == nil || o.State != StatePending && !o.dead() || m.named(id) > 0 {
 		return false, nil
 	}
 	o.State, o.since = StateRemoved, m.now()
 	return true, nil
+}
+
+// named is how many bytes of an object rows of chunks name.
+func (m *Mem) named(id segment.ChunkID) (bytes int64) {
+	for _, list := range m.chunks {
+		for i := range list {
+			if list[i].Object == id {
+				bytes += int64(list[i].Stored)
+			}
+		}
+	}
+	return bytes
+}
+
+// Miscounted is as DB's.
+func (m *Mem) Miscounted(ctx context.Context, above, upTo segment.ChunkID) (out []Miscount, err error) {
+	unlock, err := m.locked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	sums := map[segment.ChunkID]int64{}
+	for id := range m.objects {
+		sums[id] = 0
+	}
+	for _, list := range m.chunks {
+		for i := range list {
+			sums[list[i].Object] += int64(list[i].Stored)
+		}
+	}
+	for id, named := range sums {
+		miscount := Miscount{ID: id, Named: named}
+		right := named == 0
+		if o := m.objects[id]; o != nil {
+			miscount.State, miscount.LiveBytes = o.State, o.LiveBytes
+			right = named == 0 && o.State != StateLive || named == o.LiveBytes && o.State == StateLive
+		}
+		if !right && id > above && id <= upTo {
+			out = append(out, miscount)
+		}
+	}
+	slices.SortFunc(out, func(a, b Miscount) int { return cmp.Compare(a.ID, b.ID) })
+	return out, nil
 }
 
 // Forget is as DB's.

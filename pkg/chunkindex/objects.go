@@ -2,6 +2,7 @@ package chunkindex
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -66,10 +67,12 @@ func (d *DB) Removed(ctx context.Context, age time.Duration) ([]Object, error) {
 }
 
 // Remove decides that an object goes: one that is pending, or one that is live
-// without chunks. False: it is neither, any more.
+// without chunks. False: it is neither, any more, or chunks name it though the sum of
+// its live bytes denies it.
 func (d *DB) Remove(ctx context.Context, id segment.ChunkID) (bool, error) {
 	n, err := d.exec(ctx, failpoint.IndexRemove, "remove a chunk object", `UPDATE chunk_objects SET state = 'removed', since = now()
-		WHERE id = $1 AND (state = 'pending' OR state = 'live' AND live_bytes = 0)`, int64(id))
+		WHERE id = $1 AND (state = 'pending' OR state = 'live' AND live_bytes = 0)
+			AND NOT EXISTS (SELECT FROM chunks WHERE object = $1)`, int64(id))
 	return n > 0, err
 }
 
@@ -94,4 +97,21 @@ func (d *DB) ChunksIn(ctx context.Context, ids []segment.ChunkID) ([]Chunk, erro
 // Page is up to limit objects with ids above after, by id.
 func (d *DB) Page(ctx context.Context, after segment.ChunkID, limit int) ([]Object, error) {
 	return d.objects(ctx, "list chunk objects", "id > $1 ORDER BY id LIMIT $2", int64(after), limit)
+}
+
+// Miscounted is the objects with ids in (above, upTo] whose live bytes are not the
+// sum of the chunks that name them, or that chunks name though they are not live, or
+// have no row at all, by id.
+func (d *DB) Miscounted(ctx context.Context, above, upTo segment.ChunkID) ([]Miscount, error) {
+	return query(ctx, d, "add chunks up", func(row pgx.CollectableRow) (m Miscount, err error) {
+		var id int64
+		err = row.Scan(&id, (*string)(&m.State), &m.LiveBytes, &m.Named)
+		m.ID = segment.ChunkID(id)
+		return m, err
+	}, `SELECT id, COALESCE(o.state, ''), COALESCE(o.live_bytes, 0), COALESCE(s.bytes, 0)
+		FROM (SELECT * FROM chunk_objects WHERE id > $1 AND id <= $2) o
+		FULL JOIN (SELECT object AS id, sum(stored_bytes)::bigint AS bytes FROM chunks
+			WHERE object > $1 AND object <= $2 GROUP BY object) s USING (id)
+		WHERE CASE WHEN o.state = 'live' THEN o.live_bytes <> COALESCE(s.bytes, 0) ELSE s.id IS NOT NULL END
+		ORDER BY id`, int64(above), int64(min(upTo, math.MaxInt64)))
 }

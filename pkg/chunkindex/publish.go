@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/samsa-io/samsa/pkg/failpoint"
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -29,7 +30,9 @@ func (d *DB) Publish(ctx context.Context, p Publication) error {
 }
 
 // publishing is a publication's transaction. Locks are taken in this order: the
-// object, the log, limits of streams, chunks, other objects.
+// object, the log, tombstoned buckets, limits of streams, chunks, other objects.
+// Every statement sees what was committed before it began, so what it finds behind a
+// lock is how things are.
 type publishing struct {
 	ctx context.Context
 	tx  pgx.Tx
@@ -78,6 +81,9 @@ func (t *publishing) note(p *Publication) error {
 	for _, o := range f.Opened {
 		streams, buckets = append(streams, o.Stream), append(buckets, o.Bucket)
 	}
+	if err := t.lockBuckets(len(buckets) > 0, len(f.BucketTombstones) > 0); err != nil {
+		return err
+	}
 	var trimmed []stream.ID
 	var trims []stream.SeqNum
 	for id, trim := range f.Trims {
@@ -114,19 +120,37 @@ func (t *publishing) note(p *Publication) error {
 	return nil
 }
 
+// lockBuckets keeps the end of a bucket and the beginning of a stream in it from
+// being noted at once: each would miss the other, and the stream live for ever.
+// Beginnings, which are many, share the lock.
+func (t *publishing) lockBuckets(begin, end bool) (err error) {
+	switch {
+	case end:
+		_, err = t.exec("SELECT pg_advisory_xact_lock($1)", bucketsLock)
+	case begin:
+		_, err = t.exec("SELECT pg_advisory_xact_lock_shared($1)", bucketsLock)
+	}
+	return err
+}
+
 // lockLimits keeps a stream's limit from moving until the new chunks can be seen:
-// otherwise Drop might look for them too early. Where the limit has moved already
-// Drop has to look again.
+// otherwise Drop might look for them too early. A limit that is not known yet is made
+// for that. Where the limit has moved already Drop has to look again.
 func (t *publishing) lockLimits(p *Publication) error {
 	ids := streamsOf(p.Chunks)
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := t.exec("SELECT FROM stream_limits WHERE stream_id = ANY($1::uuid[]) ORDER BY stream_id FOR SHARE", uuids(ids)); err != nil {
-		return err
+	for _, s := range []string{
+		"INSERT INTO stream_limits (stream_id) SELECT unnest($1::uuid[]) ORDER BY 1 ON CONFLICT DO NOTHING",
+		"SELECT FROM stream_limits WHERE stream_id = ANY($1::uuid[]) ORDER BY stream_id FOR SHARE",
+		"UPDATE stream_limits SET dirty = true WHERE stream_id = ANY($1::uuid[]) AND (tombstoned OR trim > 0) AND NOT dirty",
+	} {
+		if _, err := t.exec(s, uuids(ids)); err != nil {
+			return err
+		}
 	}
-	_, err := t.exec("UPDATE stream_limits SET dirty = true WHERE stream_id = ANY($1::uuid[]) AND (tombstoned OR trim > 0) AND NOT dirty", uuids(ids))
-	return err
+	return nil
 }
 
 func streamsOf(chunks []Chunk) []stream.ID {
@@ -196,19 +220,43 @@ func (t *publishing) settle(p *Publication) error {
 // how many streams it looked at.
 func (d *DB) Drop(ctx context.Context, limit int) (looked int, err error) {
 	err = d.transact(ctx, "drop chunks", func(ctx context.Context, tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `WITH due AS (
-				SELECT stream_id, trim, tombstoned FROM stream_limits WHERE dirty
-				ORDER BY stream_id LIMIT $1 FOR UPDATE SKIP LOCKED),
-			gone AS (
-				DELETE FROM chunks c USING due
-				WHERE c.stream_id = due.stream_id AND (due.tombstoned OR c.next_seq <= due.trim)
-				RETURNING c.object, c.stored_bytes),
-			sums AS (SELECT object, sum(stored_bytes) AS bytes FROM gone GROUP BY object),
-			shrunk AS (UPDATE chunk_objects o SET live_bytes = o.live_bytes - s.bytes,
-					since = CASE WHEN o.live_bytes = s.bytes THEN now() ELSE o.since END
-				FROM sums s WHERE o.id = s.object),
-			clean AS (UPDATE stream_limits l SET dirty = false FROM due WHERE l.stream_id = due.stream_id)
-			SELECT count(*) FROM due`, limit).Scan(&looked)
+		due, err := lockDue(ctx, tx, limit)
+		if err != nil {
+			return err
+		}
+		looked = len(due)
+		return drop(ctx, tx, due)
 	})
 	return looked, err
+}
+
+// lockDue locks the limits of streams that Drop has to look at. It is a statement of
+// its own: whoever publishes chunks of such a stream has done so before it, for the
+// next statement to see, or waits.
+func lockDue(ctx context.Context, tx pgx.Tx, limit int) ([]pgtype.UUID, error) {
+	rows, err := tx.Query(ctx, `SELECT stream_id FROM stream_limits WHERE dirty
+		ORDER BY stream_id LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
+}
+
+// drop deletes what locked limits let go.
+func drop(ctx context.Context, tx pgx.Tx, due []pgtype.UUID) error {
+	if len(due) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `WITH clean AS (
+			UPDATE stream_limits SET dirty = false WHERE stream_id = ANY($1::uuid[])
+			RETURNING stream_id, trim, tombstoned),
+		gone AS (
+			DELETE FROM chunks c USING clean
+			WHERE c.stream_id = clean.stream_id AND (clean.tombstoned OR c.next_seq <= clean.trim)
+			RETURNING c.object, c.stored_bytes),
+		sums AS (SELECT object, sum(stored_bytes) AS bytes FROM gone GROUP BY object)
+		UPDATE chunk_objects o SET live_bytes = o.live_bytes - s.bytes,
+			since = CASE WHEN o.live_bytes = s.bytes THEN now() ELSE o.since END
+		FROM sums s WHERE o.id = s.object`, due)
+	return err
 }

@@ -12,11 +12,12 @@ import (
 // ErrRebuilding says that somebody rebuilds the index.
 var ErrRebuilding = errors.New("the chunk index is being rebuilt")
 
-// Two advisory locks. Rounds of compactors share the first, a rebuild has it alone;
-// the second is held by the one rebuild that there may be.
+// Advisory locks. Rounds of compactors share the first, a rebuild has it alone; the
+// second is held by the one rebuild that there may be; the third is Publish's.
 const (
 	roundsLock  int64 = 0x53616d7361_01
 	rebuildLock int64 = 0x53616d7361_02
+	bucketsLock int64 = 0x53616d7361_03
 )
 
 // unlockBudget bounds giving a lock back; after it the connection is cut, which

@@ -25,21 +25,29 @@ func (c *Compactor) collectLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A log that no newest entry names will never be named again: its incarnation is
-	// sealed, and an entry of it that lands late gives it an empty part.
+	// No newest entry that is in use comes to name a log which none names now: the log
+	// is sealed. An entry of its incarnation may still land, however late, but nothing
+	// of the shard is in the log then, since the entry comes before what is written by
+	// its right. Who takes the shard from there finds the first slots free, seals the
+	// log once more at its start, and so takes the part for empty.
 	owners, err := c.chains.owners(ctx, heads)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, l := range drained {
 		if owners[l.Log] || !c.options.Mine(logKey(l.Log)) {
 			continue
 		}
-		if err := c.collectLog(ctx, l); err != nil && !errors.Is(err, chunkindex.ErrLost) {
-			return err
+		err := c.collectLog(ctx, l)
+		if err != nil && !errors.Is(err, chunkindex.ErrLost) {
+			failed = append(failed, fmt.Errorf("collect log %s: %w", l.Log, err))
+		}
+		if isBehind(err) || ctx.Err() != nil {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (c *Compactor) collectLog(ctx context.Context, l chunkindex.Log) error {
@@ -58,7 +66,6 @@ func (c *Compactor) collectLog(ctx context.Context, l chunkindex.Log) error {
 	if err := c.deleteSlots(ctx, l); err != nil {
 		return err
 	}
-	c.metrics.slots.Add(float64(l.End))
 	c.log.Info("collected a log", zap.Stringer("log", l.Log), zap.Uint64("slots", uint64(l.End)))
 	return c.index.Collected(ctx, l.Log)
 }
@@ -68,7 +75,13 @@ func (c *Compactor) deleteSlots(ctx context.Context, l chunkindex.Log) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.options.Parallel)
 	for slot := stream.Slot(0); slot < l.End && ctx.Err() == nil; slot++ {
-		group.Go(func() error { return c.store.Delete(ctx, segment.SlotKey(l.Log, slot)) })
+		group.Go(func() error {
+			err := c.store.Delete(ctx, segment.SlotKey(l.Log, slot))
+			if err == nil {
+				c.metrics.slots.Inc()
+			}
+			return err
+		})
 	}
 	return group.Wait()
 }
@@ -203,10 +216,14 @@ func (c *Compactor) collectObjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := each(ctx, c, c.mine(dead), c.remove); err != nil {
-		return err
+	failed := each(ctx, c, c.mine(dead), c.remove)
+	if isBehind(failed) {
+		return failed
 	}
-	c.metrics.objects.Add(float64(len(dead)))
+	return errors.Join(failed, c.forgetRemoved(ctx))
+}
+
+func (c *Compactor) forgetRemoved(ctx context.Context) error {
 	removed, err := c.index.Removed(ctx, c.options.Abandon)
 	if err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 	"github.com/samsa-io/samsa/pkg/history"
 	"github.com/samsa-io/samsa/pkg/logindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
+	"github.com/samsa-io/samsa/pkg/segment"
+	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/compactor/survey"
 )
@@ -177,4 +179,52 @@ func TestVerify_TellsWhatIsMissingAndWhatIsOfNoUse(t *testing.T) {
 	found = w.findings(t, store)
 	require.Len(t, found, 1)
 	require.Equal(t, survey.Orphan, found[0].Kind)
+}
+
+func TestVerify_AddsTheIndexUp(t *testing.T) {
+	w := smallWorld(t)
+	objects, err := w.index.(*chunkindex.Mem).Page(t.Context(), 0, 1000)
+	require.NoError(t, err)
+	objects = slices.DeleteFunc(objects, func(o chunkindex.Object) bool { return o.State != chunkindex.StateLive || o.LiveBytes == 0 })
+	require.Greater(t, len(objects), 1)
+	rebuilt := chunkindex.Rebuilt{Objects: objects, Chunks: w.chunks()}
+	replace := func() []survey.Finding {
+		require.NoError(t, w.index.(*chunkindex.Mem).Replace(t.Context(), rebuilt))
+		return w.findings(t, w.store)
+	}
+	require.Empty(t, replace())
+
+	rebuilt.Objects = slices.Clone(objects)
+	rebuilt.Objects[0].LiveBytes--
+	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "a sum that is wrong")
+	rebuilt.Objects = objects[1:]
+	require.True(t, named(replace(), segment.ChunkKey(objects[0].ID)), "chunks of an object without row")
+}
+
+// As by whoever takes a shard from an owner whose chain entry landed late.
+func TestVerify_TakesNoOffenceAtACollectedLogThatIsSealedOnceMore(t *testing.T) {
+	w := smallWorld(t)
+	ends := map[stream.Incarnation]stream.Slot{} // of parts that others follow
+	for shard := range stream.Shard(testShards) {
+		for epoch := range w.epoch[shard] {
+			entry, ok, err := newChains(w.store, testShards).entry(t.Context(), shard, epoch)
+			require.NoError(t, err)
+			require.True(t, ok)
+			if next, ok, err := newChains(w.store, testShards).entry(t.Context(), shard, epoch+1); ok && next.PredecessorEnd > entry.FirstSlot {
+				require.NoError(t, err)
+				ends[entry.Owner] = next.PredecessorEnd
+			}
+		}
+	}
+	sealed := 0
+	for _, l := range w.logs {
+		if !w.collected(l) || ends[l.id] == 0 {
+			continue
+		}
+		sealed++
+		h := segment.Header{Log: l.id, Window: testWindow}
+		require.NoError(t, w.store.Mem.PutIfAbsent(t.Context(), segment.SlotKey(l.id, 0), segment.EncodeSeal(h, stream.Incarnation{1})))
+	}
+	require.Positive(t, sealed)
+	require.Empty(t, w.findings(t, w.store))
 }

@@ -109,24 +109,29 @@ func (c *Compactor) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(heads) == 0 {
+		c.listed.Store(false) // the index is new, or was rebuilt
+	}
 	var found []stream.Incarnation
+	var failed []error
 	moved := map[stream.Shard]stream.Epoch{}
 	for shard := range stream.Shard(c.options.Shards) {
 		next, err := c.chains.follow(ctx, shard, heads[shard], func(e segment.ChainEntry) { found = append(found, e.Owner) })
-		if err != nil {
-			return err
+		if failed = append(failed, err); ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if next > heads[shard] {
 			moved[shard] = next
 		}
 	}
-	if len(moved) == 0 {
-		return nil
+	if len(moved) > 0 {
+		failed = append(failed, c.index.Discover(ctx, found, moved))
 	}
-	return c.index.Discover(ctx, found, moved)
+	return errors.Join(failed...)
 }
 
-// listLogs adds the logs that stand in the store, once in a compactor's life: logs
+// listLogs adds the logs that stand in the store, once in a compactor's life and
+// after each rebuild, by whoever is the first to look at chains on the new index: logs
 // that wrote slots though no chain names them have to go too.
 func (c *Compactor) listLogs(ctx context.Context) error {
 	if c.listed.Load() {
@@ -150,16 +155,24 @@ func (c *Compactor) listLogs(ctx context.Context) error {
 			break
 		}
 		after = segment.LogPrefix + log.String() + "/~"
-		if !seen[log] && c.hasSlots(ctx, log) {
+		if seen[log] {
+			continue
+		}
+		slots, err := c.stands(ctx, segment.SlotKey(log, 0)) // which collected ones have not
+		if err != nil {
+			return err
+		}
+		if slots {
 			found = append(found, log)
 		}
 	}
-	err = nil
 	if len(found) > 0 {
-		err = c.index.Discover(ctx, found, nil)
+		if err := c.index.Discover(ctx, found, nil); err != nil {
+			return err
+		}
 	}
-	c.listed.Store(err == nil)
-	return err
+	c.listed.Store(true)
+	return nil
 }
 
 // nextLog is the first log with a key after one; false: there is none.
@@ -173,10 +186,4 @@ func (c *Compactor) nextLog(ctx context.Context, after string) (stream.Incarnati
 		}
 	}
 	return stream.Incarnation{}, false, nil
-}
-
-// hasSlots tells logs from what is left of collected ones.
-func (c *Compactor) hasSlots(ctx context.Context, log stream.Incarnation) bool {
-	_, err := c.store.Head(ctx, segment.SlotKey(log, 0))
-	return err == nil
 }

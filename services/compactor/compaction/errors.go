@@ -44,12 +44,16 @@ func isBehind(err error) bool {
 	return errors.As(err, &b)
 }
 
+func isDamage(err error) bool {
+	var d *DamageError
+	return errors.As(err, &d)
+}
+
 // twice repeats a read whose bytes were wrong: a proxy or a cache in between may
 // have been at fault.
 func twice[T any](read func() (T, error)) (T, error) {
 	value, err := read()
-	var damage *DamageError
-	if errors.As(err, &damage) {
+	if isDamage(err) {
 		return read()
 	}
 	return value, err

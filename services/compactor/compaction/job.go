@@ -30,8 +30,15 @@ func (c *Compactor) compactLogs(ctx context.Context) error {
 	return each(ctx, c, logs, func(ctx context.Context, l chunkindex.Log) error { return c.compactLog(ctx, l, owners) })
 }
 
+// jobsAtOnce is how many jobs are done on a log before everything else has its turn
+// again: one that is written to as fast as it is compacted would never end.
+const jobsAtOnce = 16
+
 func (c *Compactor) compactLog(ctx context.Context, l chunkindex.Log, owners owners) error {
-	for !l.Drained() {
+	for jobs := 0; !l.Drained(); jobs++ {
+		if jobs == jobsAtOnce {
+			return nil
+		}
 		w, err := c.window(ctx, l)
 		if errors.Is(err, chunkindex.ErrLost) {
 			return nil
@@ -108,12 +115,33 @@ func (c *Compactor) compactSlots(ctx context.Context, w *window) error {
 	if err != nil {
 		return err
 	}
-	p := makePlan(content, ids, limits, tails, c.options.ChunkBytes)
+	p, err := c.plan(ctx, content, ids, limits, tails)
+	if err != nil {
+		return err
+	}
 	job := chunkindex.Job{Log: w.log, From: w.from, To: w.to, Sources: p.sources()}
 	if len(p.pieces) == 0 {
 		return c.index.Publish(ctx, chunkindex.Publication{Job: job, Facts: content.facts})
 	}
 	return c.run(ctx, job, p, content.facts)
+}
+
+// plan makes a plan and reads what is merged in. Merging is not necessary: chunks
+// that turn out to be damaged are left as they are.
+func (c *Compactor) plan(
+	ctx context.Context, content *content, ids []stream.ID, limits map[stream.ID]chunkindex.Limit, tails []chunkindex.Chunk,
+) (*plan, error) {
+	spoiled := map[chunkindex.Chunk]bool{}
+	for {
+		p := makePlan(content, ids, limits, tails, spoiled, c.options.ChunkBytes)
+		known := len(spoiled)
+		if err := c.load(ctx, p, spoiled); err != nil {
+			return nil, err
+		}
+		if len(spoiled) == known {
+			return p, nil
+		}
+	}
 }
 
 // orLost tells a slot that is missing: it stood a moment ago, so another compactor
@@ -137,9 +165,6 @@ func (c *Compactor) limits(ctx context.Context, ids []stream.ID, facts *chunkind
 
 // run makes a planned object and publishes it.
 func (c *Compactor) run(ctx context.Context, job chunkindex.Job, p *plan, facts chunkindex.Facts) error {
-	if err := c.load(ctx, p); err != nil {
-		return err
-	}
 	id, err := c.index.Begin(ctx, job)
 	if err != nil {
 		return err
@@ -179,31 +204,45 @@ func (c *Compactor) takenBack(ctx context.Context, id segment.ChunkID, err error
 	return fmt.Errorf("%w: chunk object %d was taken for abandoned", chunkindex.ErrLost, id)
 }
 
-// load reads the chunks that are merged in.
-func (c *Compactor) load(ctx context.Context, p *plan) error {
+// load reads the chunks that are merged in, and notes those that are damaged.
+func (c *Compactor) load(ctx context.Context, p *plan, spoiled map[chunkindex.Chunk]bool) error {
 	for i := range p.pieces {
 		piece := &p.pieces[i]
 		if piece.block != nil {
 			continue
 		}
-		key := segment.ChunkKey(piece.chunk.Object)
-		block, err := twice(func() (*segment.Block, error) {
-			object, err := c.store.Get(ctx, key, objstore.Bytes(int64(piece.chunk.Offset), int64(piece.chunk.Stored)))
-			if err != nil {
-				return nil, err
-			}
-			block, err := segment.DecodeBlock(piece.stream, piece.chunk.BlockRef, object.Body)
-			if err != nil {
-				return nil, &DamageError{Key: key, Err: err}
-			}
-			return block, nil
-		})
+		block, err := c.block(ctx, piece.chunk)
 		if err != nil {
-			return c.missingChunk(ctx, *piece.chunk, err)
+			err = c.missingChunk(ctx, *piece.chunk, err)
+		}
+		switch {
+		case isDamage(err):
+			spoiled[*piece.chunk] = true
+			c.metrics.spoiled.Inc()
+			c.log.Error("a chunk is damaged; going on without merging it", zap.Stringer("stream_id", piece.stream),
+				zap.Uint64("seq_num", uint64(piece.first)), zap.Error(err))
+		case err != nil:
+			return err
 		}
 		piece.block = block
 	}
 	return nil
+}
+
+// block reads a chunk.
+func (c *Compactor) block(ctx context.Context, chunk *chunkindex.Chunk) (*segment.Block, error) {
+	key := segment.ChunkKey(chunk.Object)
+	return twice(func() (*segment.Block, error) {
+		object, err := c.store.Get(ctx, key, objstore.Bytes(int64(chunk.Offset), int64(chunk.Stored)))
+		if err != nil {
+			return nil, err
+		}
+		block, err := segment.DecodeBlock(chunk.Stream, chunk.BlockRef, object.Body)
+		if err != nil {
+			return nil, &DamageError{Key: key, Err: err}
+		}
+		return block, nil
+	})
 }
 
 // missingChunk tells what it means that a chunk's object is not there.

@@ -12,6 +12,7 @@ import (
 type plan struct {
 	pieces   []piece            // by stream and position
 	replaced []chunkindex.Chunk // that are in it too
+	spoiled  map[chunkindex.Chunk]bool
 }
 
 // piece is records that go into the object: of a block that was read, or of a chunk
@@ -35,9 +36,11 @@ func (p *plan) sources() []segment.ChunkID {
 
 // makePlan decides what of the slots is kept and which chunks are merged in. limits
 // says what need not be kept; tails are the chunks that stand before or in the spans
-// of the streams, by stream and position.
-func makePlan(c *content, ids []stream.ID, limits map[stream.ID]chunkindex.Limit, tails []chunkindex.Chunk, target int) *plan {
-	p := &plan{}
+// of the streams, by stream and position; those that are spoiled are not merged in.
+func makePlan(
+	c *content, ids []stream.ID, limits map[stream.ID]chunkindex.Limit, tails []chunkindex.Chunk, spoiled map[chunkindex.Chunk]bool, target int,
+) *plan {
+	p := &plan{spoiled: spoiled}
 	for _, id := range ids {
 		n := 0
 		for n < len(tails) && tails[n].Stream == id {
@@ -103,7 +106,7 @@ func (p *plan) merge(first stream.SeqNum, raw uint64, trim stream.SeqNum, have [
 		if c.Next() > first {
 			continue
 		}
-		if c.Next() != first || c.Next() <= trim || uint64(c.Raw) > 2*raw || int(c.Raw) >= target*3/4 {
+		if c.Next() != first || c.Next() <= trim || uint64(c.Raw) > 2*raw || int(c.Raw) >= target*3/4 || p.spoiled[*c] {
 			break
 		}
 		taken = append(taken, piece{stream: c.Stream, first: c.First, next: c.Next(), chunk: c})

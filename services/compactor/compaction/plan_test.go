@@ -18,7 +18,7 @@ func TestPlan_MergesAndLeavesOutBehindAStreamThatHasEnded(t *testing.T) {
 		return chunkindex.Chunk{Stream: id, BlockRef: segment.BlockRef{First: first, Count: count, Raw: 10}}
 	}
 	tails := []chunkindex.Chunk{tail(dead, 0, 1), tail(alive, 0, 3), tail(alive, 3, 1)}
-	p := makePlan(c, []stream.ID{dead, alive}, map[stream.ID]chunkindex.Limit{dead: {Dead: true}}, tails, 1<<20)
+	p := makePlan(c, []stream.ID{dead, alive}, map[stream.ID]chunkindex.Limit{dead: {Dead: true}}, tails, nil, 1<<20)
 	require.Equal(t, tails[1:], p.replaced)
 	last := p.pieces[len(p.pieces)-1]
 	require.Equal(t, []stream.SeqNum{4, 5}, []stream.SeqNum{last.first, last.next}, "record 3 is in a chunk already")

@@ -149,6 +149,7 @@ func (c *Compactor) remove(ctx context.Context, o chunkindex.Object) error {
 	if err != nil || !removed {
 		return err
 	}
+	c.metrics.objects.Inc()
 	return c.store.Delete(ctx, segment.ChunkKey(o.ID))
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/samsa-io/samsa/pkg/chunkindex"
@@ -21,28 +22,35 @@ const (
 )
 
 // rewrite takes the chunks over that are left in objects more than half dead, and
-// merges small objects when there are many.
+// merges small objects when there are many. Damaged objects are left out, and told at
+// the end.
 func (c *Compactor) rewrite(ctx context.Context) error {
 	small := c.options.JobBytes / manySmall
+	spoiled := map[segment.ChunkID]error{}
 	for range rewritesAtOnce {
-		objects, err := c.index.Sparse(ctx, small, sparseAtOnce)
+		objects, err := c.index.Sparse(ctx, small, sparseAtOnce+len(spoiled))
 		if err != nil {
-			return err
+			return errors.Join(append(damages(spoiled), err)...)
 		}
-		chosen := c.choose(c.mine(objects))
+		objects = slices.DeleteFunc(c.mine(objects), func(o chunkindex.Object) bool { return spoiled[o.ID] != nil })
+		chosen := c.choose(objects)
 		if len(chosen) == 0 {
-			return nil
+			break
 		}
-		err = c.rewriteObjects(ctx, chosen)
+		err = c.rewriteObjects(ctx, chosen, spoiled)
 		if errors.Is(err, chunkindex.ErrLost) {
 			c.metrics.lost.Inc()
-			return nil
+			break
 		}
 		if err != nil {
-			return err
+			return errors.Join(append(damages(spoiled), err)...)
 		}
 	}
-	return nil
+	return errors.Join(damages(spoiled)...)
+}
+
+func damages(spoiled map[segment.ChunkID]error) []error {
+	return slices.Collect(maps.Values(spoiled))
 }
 
 // choose takes as many objects as a job holds: those that are half dead, or all if
@@ -61,17 +69,26 @@ func (c *Compactor) choose(objects []chunkindex.Object) []chunkindex.Object {
 	return objects
 }
 
-// rewriteObjects is a job on chunk objects alone.
-func (c *Compactor) rewriteObjects(ctx context.Context, objects []chunkindex.Object) error {
+// rewriteObjects is a job on chunk objects alone. If some turn out to be damaged they
+// are noted, and nothing is done: without them others may be worth a job.
+func (c *Compactor) rewriteObjects(ctx context.Context, objects []chunkindex.Object, spoiled map[segment.ChunkID]error) error {
 	p := &plan{}
+	known := len(spoiled)
 	var job chunkindex.Job
 	for _, o := range objects {
 		job.Sources = append(job.Sources, o.ID)
 		pieces, err := c.liveChunks(ctx, o)
-		if err != nil {
+		switch {
+		case isDamage(err):
+			spoiled[o.ID] = err
+			c.metrics.spoiled.Inc()
+		case err != nil:
 			return err
 		}
 		p.pieces = append(p.pieces, pieces...)
+	}
+	if len(spoiled) > known {
+		return nil
 	}
 	slices.SortFunc(p.pieces, func(a, b piece) int {
 		return cmp.Or(compareIDs(a.stream, b.stream), cmp.Compare(a.first, b.first))

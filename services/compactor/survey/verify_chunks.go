@@ -2,6 +2,8 @@ package survey
 
 import (
 	"context"
+	"fmt"
+	"math"
 
 	"github.com/samsa-io/samsa/pkg/chunkindex"
 	"github.com/samsa-io/samsa/pkg/objstore"
@@ -175,8 +177,8 @@ func (v *verification) orphan(ctx context.Context, id segment.ChunkID) error {
 // rowsAtOnce is how many rows of the index are looked at together.
 const rowsAtOnce = 1000
 
-// readIndex makes sure that every object stands which the index names, and that
-// their sums are right.
+// readIndex makes sure that every object stands which the index names, and that the
+// sums in their rows are those of the chunks that name them.
 func (v *verification) readIndex(ctx context.Context) error {
 	if v.index == nil {
 		return nil
@@ -189,9 +191,9 @@ func (v *verification) readIndex(ctx context.Context) error {
 	if status.Behind != "" {
 		v.found(Finding{Kind: Damage, What: "the chunk index is halted: " + status.Behind, Remedy: rebuildIndex})
 	}
-	for after := segment.ChunkID(0); ; {
+	for after, last := segment.ChunkID(0), false; !last; {
 		rows, err := v.index.Page(ctx, after, rowsAtOnce)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			return err
 		}
 		for i := range rows {
@@ -199,8 +201,33 @@ func (v *verification) readIndex(ctx context.Context) error {
 				return err
 			}
 		}
-		after = rows[len(rows)-1].ID
+		upTo := segment.ChunkID(math.MaxInt64)
+		if last = len(rows) < rowsAtOnce; !last {
+			upTo = rows[len(rows)-1].ID
+		}
+		if err := v.addUp(ctx, after, upTo); err != nil {
+			return err
+		}
+		after = upTo
 	}
+	return nil
+}
+
+// addUp compares the rows of objects with those of chunks.
+func (v *verification) addUp(ctx context.Context, above, upTo segment.ChunkID) error {
+	miscounts, err := v.index.Miscounted(ctx, above, upTo)
+	for _, m := range miscounts {
+		what := fmt.Sprintf("its row in the chunk index is %s and", m.State)
+		switch m.State {
+		case chunkindex.StateLive:
+			what = fmt.Sprintf("its row in the chunk index counts %d bytes, and", m.LiveBytes)
+		case "":
+			what = "it has no row in the chunk index, and"
+		}
+		what = fmt.Sprintf("%s chunks of %d bytes name it", what, m.Named)
+		v.found(Finding{Kind: Damage, Key: segment.ChunkKey(m.ID), What: what, Remedy: rebuildIndex})
+	}
+	return err
 }
 
 func (v *verification) row(ctx context.Context, o *chunkindex.Object) error {

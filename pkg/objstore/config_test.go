@@ -15,7 +15,7 @@ func TestConfig_DefaultIsValid(t *testing.T) { require.Empty(t, objstore.Default
 func TestConfig_DefaultHasNoKeysForAWS(t *testing.T) {
 	c := objstore.Default()
 	c.S3.Endpoint = ""
-	require.NoError(t, c.Validate())
+	require.Empty(t, c.Validate())
 	require.Empty(t, c.S3.Region+c.S3.AccessKeyID+c.S3.SecretAccessKey)
 }
 

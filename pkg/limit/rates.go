@@ -142,15 +142,6 @@ func (r *Rates) Charge(key string, c Cost) time.Duration {
 	return 0
 }
 
-// Pace is Charge and then waiting.
-func (r *Rates) Pace(ctx context.Context, key string, c Cost) error {
-	delay := r.Charge(key, c)
-	if delay <= 0 {
-		return nil
-	}
-	return clock.Sleep(ctx, delay)
-}
-
 func (r *Rates) try(key string, c Cost) *Exceeded {
 	if r == nil {
 		return nil

@@ -114,6 +114,27 @@ func CountRecords(wire []byte) (records int) {
 	return records
 }
 
+// WantsHeartbeats tells whether a ReadSessionRequest in wire format has heartbeats set.
+func WantsHeartbeats(wire []byte) (wants bool) {
+	const heartbeatsField = 7
+	for len(wire) > 0 {
+		field, kind, n := protowire.ConsumeTag(wire)
+		if n < 0 {
+			return wants
+		}
+		size := protowire.ConsumeFieldValue(field, kind, wire[n:])
+		if size < 0 {
+			return wants
+		}
+		if field == heartbeatsField && kind == protowire.VarintType {
+			v, _ := protowire.ConsumeVarint(wire[n:])
+			wants = protowire.DecodeBool(v)
+		}
+		wire = wire[n+size:]
+	}
+	return wants
+}
+
 // CountRead counts the records of a response to a read in wire format: those of
 // field 1 (records) in field 1 (batch), in ReadSessionResponse below another field 1
 // (output).

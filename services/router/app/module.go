@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/fx"
@@ -72,11 +73,15 @@ func newProxy(c config.Config, b *backends.Backends, m *limit.Metrics, log *zap.
 		FirstMessage:   c.Router.FirstMessageTimeout(),
 		Idle:           c.Router.SessionIdle(),
 		Stall:          c.Router.WriteTimeout(),
+		Heartbeat:      heartbeat,
 		Room:           limit.NewRoom(c.Router.MaxInflightBytes, "bytes of calls under way at a router", "router.max_inflight_bytes", m),
 		Limits:         m,
 		Log:            log,
 	}), nil
 }
+
+// heartbeat is less than the 15 s that the API promises.
+const heartbeat = 10 * time.Second
 
 func newQuota(c config.Config, m *limit.Metrics) *quota.Quota {
 	return quota.New(quota.Config{

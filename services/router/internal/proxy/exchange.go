@@ -31,6 +31,7 @@ type exchange struct {
 	call  *call       // the attempt that a backend has begun to answer
 
 	stall *time.Timer // runs while a message is sent to the client of a session
+	beats bool        // the client of a read session wants heartbeats
 
 	up upstream // to the backend of call
 }
@@ -117,6 +118,7 @@ func (x *exchange) pickName() error {
 		errors.As(err, &nameError)
 		return rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_INVALID_ARGUMENT, "%s", err).In(nameError.Field)
 	}
+	x.beats = x.method.ServerStreams && rpc.WantsHeartbeats(x.first.Bytes())
 	x.shown = name
 	x.name = stream.Name{Bucket: name.Bucket, Stream: auth.PrefixOf(x.client.Context()) + name.Stream}
 	return nil
@@ -395,6 +397,9 @@ func (x *exchange) download() error {
 		}
 		x.call.vigil.answered()
 		if err := x.pass(frame); err != nil {
+			return err
+		}
+		if err := x.pause(); err != nil {
 			return err
 		}
 	}

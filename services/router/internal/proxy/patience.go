@@ -7,6 +7,7 @@ import (
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
+	"github.com/samsa-io/samsa/pkg/clock"
 	"github.com/samsa-io/samsa/pkg/rpc"
 )
 
@@ -131,6 +132,31 @@ func (x *exchange) downloadPatiently() error {
 		x.proxy.config.Limits.Refused(stallLimit)
 		return x.stalled()
 	}
+}
+
+// A pacer is a client's stream that wants a pause before the next message.
+type pacer interface{ Pause() time.Duration }
+
+// pause waits as long as the client's stream wants it, with heartbeats.
+func (x *exchange) pause() error {
+	p, ok := x.client.(pacer)
+	if !ok || x.method.ClientStreams {
+		return nil
+	}
+	left := p.Pause()
+	for left > x.proxy.config.Heartbeat && x.beats {
+		if err := clock.Sleep(x.call.stream.Context(), x.proxy.config.Heartbeat); err != nil {
+			return err
+		}
+		left -= x.proxy.config.Heartbeat
+		if err := x.pass(&rpc.Frame{}); err != nil { // an empty response
+			return err
+		}
+	}
+	if left <= 0 {
+		return nil
+	}
+	return clock.Sleep(x.call.stream.Context(), left)
 }
 
 // stalled is what the client gets to know. Acknowledgements may be among what was

@@ -67,6 +67,9 @@ type Config struct {
 	Idle time.Duration
 	// Stall is how long the client of a session may take nothing.
 	Stall time.Duration
+	// Heartbeat is how often a read session that has to wait says that it lives, if
+	// its client wants to know.
+	Heartbeat time.Duration
 	// Room is for what calls hold while they wait for their answer; nil: any much.
 	Room *limit.Room
 	// Limits counts refusals; nil: nothing does.

@@ -92,6 +92,7 @@ type call struct {
 	method, holder string
 	begun          bool
 	leaveStream    func() // nil: the stream is not known yet
+	pause          time.Duration
 }
 
 func (c *call) appends() bool {
@@ -160,7 +161,7 @@ func (c *call) enterStream(frame *rpc.Frame) (err error) {
 }
 
 // SendMsg implements grpc.ServerStream. Records that were read are charged when they
-// have been sent.
+// have been sent; Pause tells what that means to a session.
 func (c *call) SendMsg(m any) error {
 	frame, ok := m.(*rpc.Frame)
 	if !ok || c.appends() {
@@ -174,9 +175,11 @@ func (c *call) SendMsg(m any) error {
 	if err := c.ServerStream.SendMsg(m); err != nil {
 		return err
 	}
-	if session {
-		return c.quota.rates.Pace(c.Context(), c.holder, cost)
-	}
-	c.quota.rates.Charge(c.holder, cost)
+	c.pause = c.quota.rates.Charge(c.holder, cost)
 	return nil
 }
+
+// Pause is how long the token's rates want a read session to wait before its next
+// message. Whoever sends waits: this is not the client's doing, and may take longer
+// than a heartbeat.
+func (c *call) Pause() time.Duration { return c.pause }

@@ -2,6 +2,8 @@ package quota_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/samsa-io/samsa/pkg/auth"
 	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
+	"github.com/samsa-io/samsa/services/router/internal/proxy"
 	"github.com/samsa-io/samsa/services/router/internal/quota"
 	"github.com/samsa-io/samsa/services/router/internal/routertest"
 )
@@ -37,8 +40,10 @@ type as struct {
 
 func (a *as) Context() context.Context { return a.ctx }
 
-func start(t *testing.T, c quota.Config) *routertest.Rig {
-	r := routertest.NewWith(t, identified, quota.New(c, nil).Intercept)
+func start(t *testing.T, c quota.Config) *routertest.Rig { return startWith(t, c, nil) }
+
+func startWith(t *testing.T, c quota.Config, change func(*proxy.Config)) *routertest.Rig {
+	r := routertest.NewPatient(t, change, identified, quota.New(c, nil).Intercept)
 	r.Add("stream-writer", &routertest.Service{
 		AnyUnary: func(context.Context, string, any) (any, error) { return &samsav1.AppendResponse{}, nil },
 		AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
@@ -156,6 +161,31 @@ func TestSessions_AreSlowedDown(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, time.Since(begun), 900*time.Millisecond)
 	require.NoError(t, appends.CloseSend())
+}
+
+// TestReadSession_ThatIsSlowedDownIsNotTakenForStalled, and its client hears that it
+// lives.
+func TestReadSession_ThatIsSlowedDownIsNotTakenForStalled(t *testing.T) {
+	r := startWith(t, quota.Config{Rate: limit.Rate{Records: 100}}, func(c *proxy.Config) {
+		c.Stall, c.Heartbeat = 100*time.Millisecond, 50*time.Millisecond
+	})
+	session, err := r.Streams().ReadSession(token(t, "a"), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "s", Heartbeats: true})
+	require.NoError(t, err)
+	batches, beats := 0, 0
+	for {
+		response, err := session.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if response.GetOutput() != nil {
+			batches++
+		} else {
+			beats++
+		}
+	}
+	require.Equal(t, 3, batches)
+	require.Positive(t, beats)
 }
 
 func TestSessionsAndStreams_OfATokenAreBounded(t *testing.T) {

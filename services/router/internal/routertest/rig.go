@@ -43,9 +43,9 @@ func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends) *Rig
 	return newRig(t, behind, nil)
 }
 
-// NewPatient is New with other times to wait for clients.
-func NewPatient(t testing.TB, change func(*proxy.Config)) *Rig {
-	return newRig(t, fixed, change)
+// NewPatient is New with other times to wait for clients, and interceptors.
+func NewPatient(t testing.TB, change func(*proxy.Config), interceptors ...grpc.StreamServerInterceptor) *Rig {
+	return newRig(t, fixed, change, interceptors...)
 }
 
 // NewWith is New with interceptors.
@@ -68,7 +68,7 @@ func newRig(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change 
 	require.NoError(t, err)
 	config := proxy.Config{
 		ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond,
-		FirstMessage: time.Minute, Idle: time.Minute, Stall: time.Minute,
+		FirstMessage: time.Minute, Idle: time.Minute, Stall: time.Minute, Heartbeat: time.Minute,
 	}
 	if change != nil {
 		change(&config)

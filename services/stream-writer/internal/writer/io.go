@@ -10,7 +10,7 @@ import (
 
 func (i *incarnation) put(p shardlog.Put, j *journey) shardlog.Event {
 	body := p.Body()
-	ctx, cancel := context.WithTimeout(j.context(i.ctx), i.w.cfg.PutTimeout)
+	ctx, cancel := context.WithTimeout(j.context(i.ctx), putTimeout(i.w.cfg.PutTimeout, p.Timeouts))
 	defer cancel()
 	begun := time.Now()
 	done := shardio.Put(ctx, i.w.store, p, body)
@@ -18,6 +18,17 @@ func (i *incarnation) put(p shardlog.Put, j *journey) shardlog.Event {
 	j.answered(done.Outcome)
 	i.w.metrics.putEnded(done.Outcome, time.Since(begun))
 	return done
+}
+
+// longestPut bounds how long a put may take that has timed out before.
+const longestPut = time.Minute
+
+// putTimeout doubles with each put of the same object that has timed out.
+func putTimeout(first time.Duration, timeouts int) time.Duration {
+	for ; timeouts > 0 && first < longestPut; timeouts-- {
+		first *= 2
+	}
+	return min(first, longestPut)
 }
 
 func (i *incarnation) get(g shardlog.Get) shardlog.Event {

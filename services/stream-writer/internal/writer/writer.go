@@ -32,7 +32,8 @@ type Owners interface {
 // Config is what a Writer needs to know.
 type Config struct {
 	Log shardlog.Config // without Incarnation
-	// PutTimeout is how long one operation on the object store may take.
+	// PutTimeout is how long one operation on the object store may take; a put that has
+	// timed out is given twice as long the next time.
 	PutTimeout time.Duration
 	// A writer rolls to a new log after about RollInterval, or RollBytes.
 	RollInterval time.Duration

@@ -250,6 +250,9 @@ type Take struct {
 	Shard stream.Shard
 	// Planned: the owner is believed to live; don't end it if it is slow.
 	Planned bool
+	// Hint is an epoch that the chain is believed to have; 0: none is known. It spares
+	// reading a long chain from its beginning.
+	Hint stream.Epoch
 }
 
 // HandOver asks to let a shard go; the reply says where this incarnation's part

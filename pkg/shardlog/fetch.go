@@ -87,13 +87,26 @@ func (w *Writer) chainEntry(shard stream.Shard, epoch stream.Epoch, then func(*s
 }
 
 // findHead finds the newest entry of a shard's chain, nil if it has none. Epochs
-// are contiguous, so it gallops up from the newest entry known and then halves.
-func (w *Writer) findHead(shard stream.Shard, then func(*segment.ChainEntry, error)) {
+// are contiguous, so it gallops up from the newest entry known and then halves. It
+// looks first at the epoch that is hinted at, if that is a newer one.
+func (w *Writer) findHead(shard stream.Shard, hint stream.Epoch, then func(*segment.ChainEntry, error)) {
 	f := &headFinder{w: w, shard: shard, then: then}
-	if hint, ok := w.heads[shard]; ok {
-		f.head, f.low = &hint, hint.Epoch+1
+	if known, ok := w.heads[shard]; ok {
+		f.head, f.low = &known, known.Epoch+1
 	}
-	f.gallop(1)
+	gallop := func() { f.gallop(1) }
+	if hint > f.low {
+		f.look(hint, gallop, gallop)
+		return
+	}
+	gallop()
+}
+
+// noteHead remembers the newest entry seen of a shard's chain.
+func (w *Writer) noteHead(e segment.ChainEntry) {
+	if known, ok := w.heads[e.Shard]; !ok || known.Epoch <= e.Epoch {
+		w.heads[e.Shard] = e
+	}
 }
 
 // A headFinder knows that the epochs below low exist and, once bounded, that high
@@ -115,7 +128,7 @@ func (f *headFinder) gallop(step stream.Epoch) {
 func (f *headFinder) halve() {
 	if f.low == f.high {
 		if f.head != nil {
-			f.w.heads[f.shard] = *f.head
+			f.w.noteHead(*f.head)
 		}
 		f.then(f.head, nil)
 		return

@@ -31,17 +31,19 @@ type Config struct {
 	// StateSlots is how many slots with data of a shard may pass before its state
 	// is written anew; it bounds what a takeover replays.
 	StateSlots int
+	// Heads has the newest chain entries known, as hints, and is kept up to date: what
+	// one incarnation knew is to be given to the next. nil: none are known.
+	Heads map[stream.Shard]segment.ChainEntry
 }
 
 // Writer is one incarnation of a stream-writer: its log and the shards it owns.
 // It is not safe for concurrent use.
 type Writer struct {
-	cfg    Config
-	log    *ownLog
-	shards map[stream.Shard]*shard
-	order  []stream.Shard // of shards, rising
-	// heads are the newest chain entries seen, as hints.
-	heads   map[stream.Shard]segment.ChainEntry
+	cfg     Config
+	log     *ownLog
+	shards  map[stream.Shard]*shard
+	order   []stream.Shard                      // of shards, rising
+	heads   map[stream.Shard]segment.ChainEntry // Config.Heads
 	sealers map[stream.Incarnation]*sealer
 	footers map[footerKey]*footerLoad
 
@@ -73,10 +75,13 @@ const (
 
 // New makes a writer that owns nothing yet.
 func New(cfg Config) *Writer {
+	if cfg.Heads == nil {
+		cfg.Heads = map[stream.Shard]segment.ChainEntry{}
+	}
 	w := &Writer{
 		cfg:     cfg,
 		shards:  map[stream.Shard]*shard{},
-		heads:   map[stream.Shard]segment.ChainEntry{},
+		heads:   cfg.Heads,
 		sealers: map[stream.Incarnation]*sealer{},
 		footers: map[footerKey]*footerLoad{},
 		ops:     map[OpID]func(Event){},

@@ -32,9 +32,13 @@
 // every slot up to p − Window is resolved as this incarnation's data. A batch is
 // acknowledged when its slot and all lower ones are.
 //
-// A put answers "created"; "exists", then what stands there is read back; or
-// nothing of use, then the same slot is tried again. What stands there can be this
-// very segment, whose reply was lost (the same Identity), or a seal.
+// A put answers "created"; "exists", then what stands there is read back, however
+// often that takes; or nothing of use, then the same slot is tried again, after a pause
+// that doubles. What stands there can be this very segment, whose reply was lost (the
+// same Identity), or a seal. A put that is slower than usual is hedged: sent a second
+// time. One that times out may have met a line too narrow for all that is under way:
+// then only the oldest slot is put, and given twice the time, and one more at once with
+// each that lands.
 //
 // # Sealing
 //

@@ -47,6 +47,9 @@ type Put struct {
 	// otherwise. Traces are those of its appends.
 	Segment *segment.Segment
 	Traces  []any
+	// Timeouts is how often a put of this object has timed out: each time the next one
+	// is to be given twice as long, so that what is large lands over a slow line too.
+	Timeouts int
 }
 
 // Get asks for an object, or for its last Suffix bytes if that is positive.
@@ -181,7 +184,9 @@ func (Died) action()      {}
 type PutDone struct {
 	Op      OpID
 	Outcome Outcome
-	Err     error
+	// TimedOut: it has Failed because the time that it was given was over.
+	TimedOut bool
+	Err      error
 }
 
 // GetDone answers a Get.
@@ -245,6 +250,9 @@ type Take struct {
 	Shard stream.Shard
 	// Planned: the owner is believed to live; don't end it if it is slow.
 	Planned bool
+	// Hint is an epoch that the chain is believed to have; 0: none is known. It spares
+	// reading a long chain from its beginning.
+	Hint stream.Epoch
 }
 
 // HandOver asks to let a shard go; the reply says where this incarnation's part

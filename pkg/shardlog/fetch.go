@@ -16,10 +16,10 @@ const decodeTries = 5
 // absent object and one that never decodes are ErrDamaged, unless absent says
 // what to do about the former.
 func (w *Writer) fetch(key string, suffix int64, decode func([]byte) error, then func(error)) {
-	w.fetchAgain(key, suffix, decodeTries, decode, then)
+	w.fetchAgain(key, suffix, decodeTries, &tries{}, decode, then)
 }
 
-func (w *Writer) fetchAgain(key string, suffix int64, tries int, decode func([]byte) error, then func(error)) {
+func (w *Writer) fetchAgain(key string, suffix int64, left int, t *tries, decode func([]byte) error, then func(error)) {
 	w.get(key, suffix, func(r GetDone) {
 		switch r.Outcome {
 		case Absent:
@@ -33,15 +33,15 @@ func (w *Writer) fetchAgain(key string, suffix int64, tries int, decode func([]b
 				then(nil)
 				return
 			case errors.As(err, &more) && more.Bytes > suffix:
-				w.fetchAgain(key, more.Bytes, tries, decode, then)
+				w.fetchAgain(key, more.Bytes, left, t, decode, then)
 				return
-			case tries == 1:
+			case left == 1:
 				then(fmt.Errorf("%w: %s: %w", ErrDamaged, key, err))
 				return
 			}
-			tries--
+			left--
 		}
-		w.later(func() { w.fetchAgain(key, suffix, tries, decode, then) })
+		w.later(t, func() { w.fetchAgain(key, suffix, left, t, decode, then) })
 	})
 }
 
@@ -50,14 +50,18 @@ var errAbsent = fmt.Errorf("%w: absent", ErrDamaged)
 
 // create puts an object until it stands; then tells whether this put made it.
 func (w *Writer) create(key string, body []byte, then func(created bool)) {
-	w.put(key, func() []byte { return body }, func(r PutDone) {
+	w.createAgain(key, body, &tries{}, then)
+}
+
+func (w *Writer) createAgain(key string, body []byte, t *tries, then func(created bool)) {
+	w.put(key, func() []byte { return body }, t, func(r PutDone) {
 		switch r.Outcome {
 		case Created:
 			then(true)
 		case Exists:
 			then(false)
 		default:
-			w.later(func() { w.create(key, body, then) })
+			w.later(t, func() { w.createAgain(key, body, t, then) })
 		}
 	})
 }
@@ -83,13 +87,26 @@ func (w *Writer) chainEntry(shard stream.Shard, epoch stream.Epoch, then func(*s
 }
 
 // findHead finds the newest entry of a shard's chain, nil if it has none. Epochs
-// are contiguous, so it gallops up from the newest entry known and then halves.
-func (w *Writer) findHead(shard stream.Shard, then func(*segment.ChainEntry, error)) {
+// are contiguous, so it gallops up from the newest entry known and then halves. It
+// looks first at the epoch that is hinted at, if that is a newer one.
+func (w *Writer) findHead(shard stream.Shard, hint stream.Epoch, then func(*segment.ChainEntry, error)) {
 	f := &headFinder{w: w, shard: shard, then: then}
-	if hint, ok := w.heads[shard]; ok {
-		f.head, f.low = &hint, hint.Epoch+1
+	if known, ok := w.heads[shard]; ok {
+		f.head, f.low = &known, known.Epoch+1
 	}
-	f.gallop(1)
+	gallop := func() { f.gallop(1) }
+	if hint > f.low {
+		f.look(hint, gallop, gallop)
+		return
+	}
+	gallop()
+}
+
+// noteHead remembers the newest entry seen of a shard's chain.
+func (w *Writer) noteHead(e segment.ChainEntry) {
+	if known, ok := w.heads[e.Shard]; !ok || known.Epoch <= e.Epoch {
+		w.heads[e.Shard] = e
+	}
 }
 
 // A headFinder knows that the epochs below low exist and, once bounded, that high
@@ -111,7 +128,7 @@ func (f *headFinder) gallop(step stream.Epoch) {
 func (f *headFinder) halve() {
 	if f.low == f.high {
 		if f.head != nil {
-			f.w.heads[f.shard] = *f.head
+			f.w.noteHead(*f.head)
 		}
 		f.then(f.head, nil)
 		return

@@ -75,7 +75,7 @@ func (s *shard) reclaim() {
 	if s.status != handed {
 		return
 	}
-	s.w.findHead(s.id, func(head *segment.ChainEntry, err error) {
+	s.w.findHead(s.id, 0, func(head *segment.ChainEntry, err error) {
 		switch {
 		case s.status != handed:
 		case err != nil:
@@ -83,10 +83,10 @@ func (s *shard) reclaim() {
 		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch && s.w.forwards:
 			s.orphan = true // for the next incarnation to take
 			s.reclaimSoon()
-		case head.Owner == s.w.cfg.Incarnation && head.Epoch == s.entry.Epoch:
-			s.w.take(Take{Shard: s.id})
-		default:
+		case head.Owner != s.w.cfg.Incarnation || head.Epoch != s.entry.Epoch:
 			s.w.dropShard(s)
+		case !s.w.takesNothing():
+			s.beTaken(&taker{back: true, planned: true}, 0)
 		}
 	})
 }

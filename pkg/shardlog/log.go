@@ -32,6 +32,10 @@ type ownLog struct {
 	seal stream.Slot
 	// oldestReturned tells that a put has come back since open was opened.
 	oldestReturned bool
+	// width is how many slots may be under way at once: one after a put has timed out,
+	// for all together may be more than the line can carry in time, then one more
+	// with each that lands, up to the window.
+	width int
 
 	latency latency
 	proofs  proofs
@@ -57,11 +61,15 @@ type flight struct {
 	issued   time.Time
 	object   func() []byte // encodes the group, once
 	puts     int           // under way
+	attempt  int           // counts them, without those that hedge
+	tries    tries
+	due      bool // it is to be put again
+	reading  bool // what stands in its slot is being found out
 	resolved bool
 }
 
 func newOwnLog(w *Writer, id stream.Incarnation) *ownLog {
-	l := &ownLog{w: w, id: id, seal: noSeal}
+	l := &ownLog{w: w, id: id, seal: noSeal, width: int(w.cfg.Window)}
 	l.proofs.log = l
 	return l
 }
@@ -132,10 +140,11 @@ func (l *ownLog) close() {
 	l.open = nil
 }
 
-// pump puts what is due: every closed group for which there is room, and the
-// open one if nothing is in flight, the oldest put has returned, or its linger
-// is over.
+// pump puts what is due: first what is to be put again, then every closed group for
+// which there is room, and the open one if nothing is in flight, the oldest put has
+// returned, or its linger is over.
 func (l *ownLog) pump() {
+	l.putAgain()
 	for l.hasRoom() {
 		if len(l.queue) == 0 {
 			if l.open == nil || !l.due() {
@@ -150,7 +159,20 @@ func (l *ownLog) pump() {
 	}
 }
 
-func (l *ownLog) hasRoom() bool { return !l.fenced() && len(l.flights) < int(l.w.cfg.Window) }
+func (l *ownLog) hasRoom() bool {
+	return !l.fenced() && len(l.flights) < int(l.w.cfg.Window) && l.underWay() < l.width
+}
+
+// underWay is how many slots have a put under way that they wait for. The oldest
+// counts also while it pauses: its place is not for others.
+func (l *ownLog) underWay() (n int) {
+	for i, f := range l.flights {
+		if (f.puts > 0 || i == 0) && !f.resolved {
+			n++
+		}
+	}
+	return n
+}
 
 func (l *ownLog) due() bool {
 	return len(l.flights) == 0 || l.oldestReturned || !l.w.now.Before(l.open.deadline)
@@ -161,8 +183,22 @@ func (l *ownLog) launch(g *group) {
 	l.flights = append(l.flights, f)
 	g.segment.Header = segment.Header{Log: l.id, Slot: f.slot, Window: l.w.cfg.Window}
 	g.segment.States = l.w.stateRefs()
+	l.attempt(f)
+}
+
+// attempt puts the flight on its slot, and a second time if that takes longer than
+// puts usually do: the first request may be stuck where another would not be. Not so
+// while the line seems to be too narrow.
+func (l *ownLog) attempt(f *flight) {
+	f.due = false
+	f.attempt++
 	l.put(f)
-	l.hedge(f)
+	attempt := f.attempt
+	l.w.after(l.latency.slow(), func() {
+		if !f.resolved && f.puts == 1 && f.attempt == attempt && l.width == int(l.w.cfg.Window) {
+			l.put(f)
+		}
+	})
 }
 
 func (l *ownLog) put(f *flight) {
@@ -170,16 +206,7 @@ func (l *ownLog) put(f *flight) {
 	l.w.do(Put{
 		Op:  l.w.op(func(e Event) { l.putDone(f, e.(PutDone)) }),
 		Key: segment.SlotKey(l.id, f.slot), Body: f.object, Segment: f.group.segment, Traces: f.group.traces,
-	})
-}
-
-// hedge puts the flight a second time on its slot if it takes longer than puts
-// usually do: the first request may be stuck where another would not be.
-func (l *ownLog) hedge(f *flight) {
-	l.w.after(l.latency.slow(), func() {
-		if !f.resolved && f.puts == 1 {
-			l.put(f)
-		}
+		Timeouts: f.tries.timeouts,
 	})
 }
 
@@ -188,35 +215,62 @@ func (l *ownLog) putDone(f *flight, r PutDone) {
 	if f.resolved {
 		return
 	}
+	f.tries.count(r)
+	if r.TimedOut {
+		l.width = 1
+	}
 	switch r.Outcome {
 	case Created:
 		l.resolve(f)
 	case Exists:
 		l.readBack(f)
 	default: // Conflict and Failed: it may have landed, so try the same slot again
-		if f.puts == 0 {
-			l.w.later(func() { l.retry(f) })
+		l.retry(f)
+	}
+}
+
+// retry has the flight put again after a pause, unless there is a better way to learn
+// what became of it.
+func (l *ownLog) retry(f *flight) {
+	if f.puts == 0 && !f.reading {
+		l.w.later(&f.tries, func() { f.due = f.puts == 0 && !f.reading })
+	}
+}
+
+// putAgain puts the flights that are due, as many as there is room for. The oldest
+// always is: nothing is acknowledged before it.
+func (l *ownLog) putAgain() {
+	for i, f := range l.flights {
+		if !f.due || f.resolved || f.slot >= l.seal {
+			continue
+		}
+		if i == 0 || l.underWay() < l.width {
+			l.attempt(f)
 		}
 	}
 }
 
-func (l *ownLog) retry(f *flight) {
-	if !f.resolved && f.puts == 0 && f.slot < l.seal {
-		l.put(f)
+// readBack finds out what stands in a slot that was not free: this put, whose
+// reply was lost, or a seal. It is not put again while that can't be read.
+func (l *ownLog) readBack(f *flight) {
+	if !f.reading {
+		f.reading = true
+		l.read(f)
 	}
 }
 
-// readBack finds out what stands in a slot that was not free: this put, whose
-// reply was lost, or a seal.
-func (l *ownLog) readBack(f *flight) {
+func (l *ownLog) read(f *flight) {
 	l.w.get(segment.SlotKey(l.id, f.slot), segment.TrailerSize, func(r GetDone) {
 		if f.resolved {
 			return
 		}
 		got, err := trailer(r)
 		switch {
+		case r.Outcome == Absent: // it stood a moment ago: a stale answer
+			f.reading = false
+			l.retry(f)
 		case err != nil:
-			l.w.later(func() { l.retry(f) })
+			l.w.later(&f.tries, func() { l.read(f) })
 		case got.Kind == segment.KindSeal:
 			l.foundSeal(f.slot)
 		case got.Identity == l.identity(f):
@@ -245,6 +299,7 @@ func (l *ownLog) identity(f *flight) [16]byte {
 
 func (l *ownLog) resolve(f *flight) {
 	f.resolved = true
+	l.width = min(l.width+1, int(l.w.cfg.Window))
 	l.latency.add(l.w.now.Sub(f.issued))
 	if f == l.flights[0] {
 		l.oldestReturned = true

@@ -2,7 +2,6 @@ package shardlog
 
 import (
 	"errors"
-	"maps"
 	"time"
 
 	"github.com/samsa-io/samsa/pkg/stream"
@@ -26,16 +25,22 @@ type Node struct {
 	old     *Writer // rolls; nil: none does
 	begun   OpID    // incarnations so far
 
-	moves   bool                  // current is taking a shard from old:
-	moving  stream.Shard          // this one
-	retryAt time.Time             // no shard is moved before
-	held    bool                  // that old has lost it is yet to be told
-	taken   map[stream.Shard]bool // from old, by current or by somebody else
-	told    map[stream.Shard]bool // to have left old
+	moves   bool                   // current is taking a shard from old:
+	moving  stream.Shard           // this one
+	retries map[stream.Shard]retry // of shards that could not be moved
+	held    bool                   // that old has lost it is yet to be told
+	taken   map[stream.Shard]bool  // from old, by current or by somebody else
+	told    map[stream.Shard]bool  // to have left old
 
 	now   time.Time
 	inbox []delivery // what this step has yet to bring to the incarnations
 	out   []Action
+}
+
+// retry is when a shard that could not be moved is to be moved again.
+type retry struct {
+	at       time.Time
+	failures int // the pause doubles with each
 }
 
 // delivery is an event on its way to one of the incarnations.
@@ -52,6 +57,7 @@ const opBits = 44
 func NewNode(cfg Config) *Node {
 	n := &Node{cfg: cfg}
 	n.current = n.begin(cfg.Incarnation)
+	n.cfg.Heads = n.current.heads
 	return n
 }
 
@@ -127,8 +133,13 @@ func (n *Node) Deadline() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if n.Rolling() && n.retryAt.After(n.now) && (!ok || n.retryAt.Before(at)) {
-		at, ok = n.retryAt, true
+	if !n.Rolling() {
+		return at, ok
+	}
+	for _, r := range n.retries {
+		if r.at.After(n.now) && (!ok || r.at.Before(at)) {
+			at, ok = r.at, true
+		}
 	}
 	return at, ok
 }
@@ -324,13 +335,12 @@ func (n *Node) ended(w *Writer) {
 
 // roll begins another incarnation and leaves the present one to end.
 func (n *Node) roll(id stream.Incarnation) {
-	if n.current == nil || n.old != nil || n.current.end != living || n.current.log.fenced() || n.current.log.next() == 0 {
+	if n.current == nil || n.old != nil || n.current.takesNothing() || n.current.log.next() == 0 {
 		return
 	}
 	n.old, n.current = n.current, n.begin(id)
 	n.old.forwards = true
-	maps.Copy(n.current.heads, n.old.heads)
-	n.moves, n.taken, n.retryAt = false, map[stream.Shard]bool{}, time.Time{}
+	n.moves, n.taken, n.retries = false, map[stream.Shard]bool{}, map[stream.Shard]retry{}
 	n.held, n.told = false, map[stream.Shard]bool{}
 	n.out = append(n.out, Began{Log: id})
 }
@@ -338,7 +348,7 @@ func (n *Node) roll(id stream.Incarnation) {
 // moveNext moves the next shard, or has the old incarnation retire when none is
 // left. It is false if there is nothing to do now.
 func (n *Node) moveNext() bool {
-	if !n.Rolling() || n.old.retiring || n.moves || n.now.Before(n.retryAt) {
+	if !n.Rolling() || n.old.retiring || n.moves {
 		return false
 	}
 	id, found, waiting := n.next()
@@ -357,10 +367,13 @@ func (n *Node) moveNext() bool {
 }
 
 // next is a shard that the old incarnation has yet to hand over, or that nobody has
-// taken from it. It waits for takeovers that are under way, either way.
+// taken from it. It waits for takeovers that are under way, either way, and for shards
+// that are to be tried again.
 func (n *Node) next() (id stream.Shard, found, waiting bool) {
 	for _, id := range n.old.order {
 		switch s := n.old.shards[id]; {
+		case n.now.Before(n.retries[id].at):
+			waiting = true
 		case s.status == owned, s.status == handed && s.orphan && !n.taken[id]:
 			return id, true, false
 		case s.status != handed || !n.taken[id]:
@@ -382,9 +395,12 @@ func (n *Node) moved(id stream.Shard, r Reply) {
 	left := s == nil || s.status != owned
 	kept := r.Err == nil && r.Head.Owner == n.current.cfg.Incarnation
 	if left && kept {
+		delete(n.retries, id)
 		return
 	}
-	n.retryAt = n.now.Add(moveRetryDelays * n.cfg.RetryDelay)
+	failures := n.retries[id].failures
+	pause := moveRetryDelays * n.cfg.RetryDelay << min(failures, moveDoublings)
+	n.retries[id] = retry{n.now.Add(pause), failures + 1}
 	switch {
 	case n.held:
 		n.lost(id)
@@ -393,8 +409,12 @@ func (n *Node) moved(id stream.Shard, r Reply) {
 	}
 }
 
-// moveRetryDelays is the pause after a failed move, in units of Config.RetryDelay.
-const moveRetryDelays = 5
+// moveRetryDelays is the pause after a failed move, in units of Config.RetryDelay. It
+// doubles at most moveDoublings times.
+const (
+	moveRetryDelays = 5
+	moveDoublings   = 6
+)
 
 // forward takes a request along to the next incarnation that this one would refuse.
 func (w *Writer) forward(e Event, why error) bool {

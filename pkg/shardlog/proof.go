@@ -19,6 +19,7 @@ type proofs struct {
 	probing bool
 	probed  []func(error) // who the probe under way is for
 	asked   []func(error) // who has asked since it began
+	tries   tries         // of the probe under way
 }
 
 // prove calls then(nil) when the proof is made and then(err) when this
@@ -64,7 +65,7 @@ func (p *proofs) seen(slot stream.Slot, r HeadDone) {
 // durable.
 func (p *proofs) await(end stream.Slot) {
 	waiting, l := p.probed, p.log
-	p.probing, p.probed = false, nil
+	p.probing, p.probed, p.tries = false, nil, tries{}
 	if end <= l.durable {
 		for _, then := range waiting {
 			then(nil)
@@ -88,7 +89,7 @@ func (p *proofs) inspect(slot stream.Slot) {
 }
 
 // again probes anew after a pause.
-func (p *proofs) again() { p.log.w.later(p.probe) }
+func (p *proofs) again() { p.log.w.later(&p.tries, p.probe) }
 
 func (p *proofs) abandon(err error) {
 	waiting := append(p.probed, p.asked...)

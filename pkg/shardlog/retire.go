@@ -58,7 +58,7 @@ func (w *Writer) sealSelf(slot stream.Slot) {
 			w.log.foundSeal(slot)
 			return
 		}
-		w.readOwn(slot, func(t segment.Trailer) {
+		w.readOwn(slot, &tries{}, func(t segment.Trailer) {
 			if t.Kind == segment.KindSeal {
 				w.log.foundSeal(slot)
 				return
@@ -69,14 +69,14 @@ func (w *Writer) sealSelf(slot stream.Slot) {
 }
 
 // readOwn reads what stands in a slot of this log, until it can.
-func (w *Writer) readOwn(slot stream.Slot, then func(segment.Trailer)) {
+func (w *Writer) readOwn(slot stream.Slot, t *tries, then func(segment.Trailer)) {
 	w.get(segment.SlotKey(w.log.id, slot), segment.TrailerSize, func(r GetDone) {
-		t, err := trailer(r)
+		got, err := trailer(r)
 		if err != nil {
-			w.later(func() { w.readOwn(slot, then) })
+			w.later(t, func() { w.readOwn(slot, t, then) })
 			return
 		}
-		then(t)
+		then(got)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 )
 
@@ -152,4 +153,45 @@ func TestRetire_WaitsForWhatTheIncarnationHolds(t *testing.T) {
 	require.True(t, sealed(store, 1))
 	s.step(Take{Tag: "take"})
 	require.ErrorIs(t, s.refused("take"), ErrDied)
+}
+
+func TestRoll_IsIgnoredByANodeThatRetires(t *testing.T) {
+	store := map[string][]byte{}
+	s := newNodeScript(t, 1, store)
+	s.own()
+	s.append("a", "s", nil)
+	s.hold = isPut("log/")
+	s.append("b", "s", nil)
+	s.step(Retire{})
+	s.step(Roll{Incarnation: stream.Incarnation{9}})
+	require.False(t, s.node.Rolling())
+	s.release()
+	s.pass(time.Second)
+	s.acked("b")
+	require.False(t, s.node.Alive())
+	require.True(t, sealed(store, 1))
+}
+
+func TestRoll_GoesOnWithOtherShardsWhenOneCanNotBeMoved(t *testing.T) {
+	s := newNodeScript(t, 1, map[string][]byte{})
+	cfg := s.w.cfg
+	cfg.Shards = 3
+	s.node = NewNode(cfg)
+	s.w = s.node.current
+	for id := range stream.Shard(3) {
+		s.step(Take{Tag: id, Shard: id})
+	}
+	s.append("a", "s", nil)
+	next := segment.ChainKey(0, 1)
+	s.store[next] = []byte("damaged")
+	s.step(Roll{Incarnation: stream.Incarnation{9}})
+	s.pass(10 * time.Second)
+	require.Len(t, s.node.current.shards, 2)
+	require.Equal(t, owned, s.node.old.shards[0].status)
+	tries := s.saw(func(a Action) bool { g, ok := a.(Get); return ok && g.Key == next })
+	require.Less(t, tries, 40*decodeTries, "in 10 s")
+	delete(s.store, next)
+	s.pass(2 * time.Second)
+	require.Len(t, s.node.current.shards, 3)
+	require.False(t, s.node.Rolling())
 }

@@ -59,7 +59,7 @@ func (s *sealer) key(slot stream.Slot) string { return segment.SlotKey(s.log, sl
 // gallop looks at ever higher slots until one is absent.
 func (s *sealer) gallop(step stream.Slot) {
 	at := s.exists + step - 1
-	s.look(at, func(found bool) {
+	s.look(at, &tries{}, func(found bool) {
 		if !found {
 			s.absent = at
 			s.narrow()
@@ -78,7 +78,7 @@ func (s *sealer) narrow() {
 		return
 	}
 	at := s.exists + (s.absent-s.exists)/2
-	s.look(at, func(found bool) {
+	s.look(at, &tries{}, func(found bool) {
 		if found {
 			s.exists = at + 1
 		} else {
@@ -88,7 +88,7 @@ func (s *sealer) narrow() {
 	})
 }
 
-func (s *sealer) look(slot stream.Slot, then func(found bool)) {
+func (s *sealer) look(slot stream.Slot, t *tries, then func(found bool)) {
 	s.w.head(s.key(slot), func(r HeadDone) {
 		switch r.Outcome {
 		case Found:
@@ -96,7 +96,7 @@ func (s *sealer) look(slot stream.Slot, then func(found bool)) {
 		case Absent:
 			then(false)
 		default:
-			s.w.later(func() { s.look(slot, then) })
+			s.w.later(t, func() { s.look(slot, t, then) })
 		}
 	})
 }
@@ -178,24 +178,28 @@ func (s *sealer) readSlot(slot stream.Slot, then func(slotKind)) {
 
 // sealSlot puts a seal, or learns what was there before it.
 func (s *sealer) sealSlot(slot stream.Slot, then func(slotKind)) {
+	s.sealAgain(slot, &tries{}, then)
+}
+
+func (s *sealer) sealAgain(slot stream.Slot, t *tries, then func(slotKind)) {
 	body := segment.EncodeSeal(segment.Header{Log: s.log, Slot: slot, Window: s.window}, s.w.cfg.Incarnation)
-	s.w.put(s.key(slot), func() []byte { return body }, func(r PutDone) {
+	s.w.put(s.key(slot), func() []byte { return body }, t, func(r PutDone) {
 		switch r.Outcome {
 		case Created:
 			then(sealSlot)
 		case Exists:
-			s.readSealed(slot, then)
+			s.readSealed(slot, t, then)
 		default:
-			s.w.later(func() { s.sealSlot(slot, then) })
+			s.w.later(t, func() { s.sealAgain(slot, t, then) })
 		}
 	})
 }
 
 // readSealed reads a slot that was not free for a seal.
-func (s *sealer) readSealed(slot stream.Slot, then func(slotKind)) {
+func (s *sealer) readSealed(slot stream.Slot, t *tries, then func(slotKind)) {
 	s.readSlot(slot, func(kind slotKind) {
 		if kind == freeSlot { // it stood a moment ago: a stale answer
-			s.w.later(func() { s.sealSlot(slot, then) })
+			s.w.later(t, func() { s.sealAgain(slot, t, then) })
 			return
 		}
 		then(kind)

@@ -183,7 +183,7 @@ func (w *Writer) serving(id stream.Shard, e Event) *shard {
 
 func (w *Writer) notOwner(id stream.Shard) error {
 	err := &NotOwnerError{Shard: id}
-	if head, ok := w.heads[id]; ok && head.Owner != w.cfg.Incarnation {
+	if head, ok := w.heads[id]; ok && head.Instance != w.cfg.Instance {
 		err.Head = &head
 	}
 	return err

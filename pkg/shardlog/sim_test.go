@@ -302,7 +302,7 @@ func (n *simNode) put(p Put) {
 	s := n.s
 	body := p.Body()
 	answer := func(d time.Duration, o Outcome) {
-		s.after(d, func() { n.deliver(PutDone{Op: p.Op, Outcome: o}) })
+		s.after(d, func() { n.deliver(PutDone{Op: p.Op, Outcome: o, TimedOut: o == Failed}) })
 	}
 	switch {
 	case s.chance(3):

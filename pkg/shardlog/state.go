@@ -13,6 +13,7 @@ type stateWriter struct {
 	since   stream.Slot       // where ref, or what is being put, ends; at first the part's start
 	cost    int               // of replaying what came since then
 	putting bool
+	tries   tries
 }
 
 // streamsPerSlot is how many streams' summaries cost as much as a slot of their
@@ -58,7 +59,7 @@ func (s *shard) writeState() {
 	ref := segment.StateRef{Shard: s.id, Epoch: s.entry.Epoch, Slot: s.w.log.durable}
 	body := s.durable.snapshot(ref).Encode()
 	s.state.since, s.state.cost, s.state.putting = ref.Slot, 0, true
-	s.w.put(segment.StateKey(ref.Shard, ref.Epoch, ref.Slot), func() []byte { return body }, func(r PutDone) {
+	s.w.put(segment.StateKey(ref.Shard, ref.Epoch, ref.Slot), func() []byte { return body }, &s.state.tries, func(r PutDone) {
 		if s.entry.Epoch != ref.Epoch {
 			return // handed over and taken back meanwhile
 		}

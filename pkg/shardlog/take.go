@@ -24,8 +24,13 @@ type taker struct {
 	s       *shard
 	tags    []any
 	planned bool
-	asks    int  // counts the questions to owners
-	asking  bool // the last of them is not answered yet
+	// back: it only takes the shard back if nobody has it. Whoever was faster keeps it.
+	back   bool
+	asks   int  // counts the questions to owners
+	asking bool // the last of them is not answered yet
+	// mayTell: the head's owner can still tell where its part ends, in answer to any of
+	// the questions about it, since its log is not being sealed yet.
+	mayTell bool
 
 	head      *segment.ChainEntry // nil: the chain is empty
 	end       stream.Slot         // of the head's part, exclusive
@@ -42,7 +47,7 @@ type taker struct {
 func (w *Writer) take(t Take) {
 	s := w.shards[t.Shard]
 	switch {
-	case w.end != living || w.log.fenced() || w.retiring:
+	case w.takesNothing():
 		w.fail(t.Tag, ErrDied)
 		return
 	case s != nil && s.status == owned:
@@ -59,15 +64,23 @@ func (w *Writer) take(t Take) {
 		s = newShard(w, t.Shard)
 		w.addShard(s)
 	}
-	s.status = taking
-	s.taker = &taker{w: w, s: s, tags: []any{t.Tag}, planned: t.Planned, begun: w.now}
-	s.taker.start()
+	s.beTaken(&taker{tags: []any{t.Tag}, planned: t.Planned}, t.Hint)
+}
+
+// takesNothing tells whether the incarnation is on its way out.
+func (w *Writer) takesNothing() bool { return w.end != living || w.log.fenced() || w.retiring }
+
+func (s *shard) beTaken(t *taker, hint stream.Epoch) {
+	t.w, t.s, t.begun = s.w, s, s.w.now
+	s.status, s.taker = taking, t
+	s.w.findHead(s.id, hint, t.foundHead)
 }
 
 // join has another request share the take. If that one can't wait for an owner
 // that does not answer, the owner is asked again so.
 func (t *taker) join(r Take) {
 	t.tags = append(t.tags, r.Tag)
+	t.back = false
 	if t.planned && !r.Planned {
 		t.planned = false
 		if t.asking {
@@ -75,8 +88,6 @@ func (t *taker) join(r Take) {
 		}
 	}
 }
-
-func (t *taker) start() { t.w.findHead(t.s.id, t.foundHead) }
 
 func (t *taker) foundHead(head *segment.ChainEntry, err error) {
 	switch {
@@ -88,6 +99,8 @@ func (t *taker) foundHead(head *segment.ChainEntry, err error) {
 	case head.Owner == t.w.cfg.Incarnation:
 		t.head = head
 		t.takeBack()
+	case t.back:
+		t.follow(*head)
 	default:
 		t.head = head
 		t.askOwner()
@@ -107,19 +120,21 @@ func (t *taker) takeBack() {
 
 func (t *taker) askOwner() {
 	t.asks++
-	t.asking = true
-	ask := t.asks
+	t.asking, t.mayTell = true, true
+	ask, epoch := t.asks, t.head.Epoch
 	op := t.w.op(func(e Event) {
-		if ask != t.asks {
-			return // asked again meanwhile; a hand-over is answered again too
-		}
-		t.asking = false
-		switch r := e.(AskDone); r.Answer {
-		case OwnerKeeps:
-			t.follow(*t.head)
-		case OwnerHandedOver:
+		r := e.(AskDone)
+		switch {
+		case r.Answer == OwnerHandedOver && t.mayTell && epoch == t.head.Epoch:
+			t.asks++ // the other questions are settled, too
+			t.asking, t.mayTell = false, false
 			t.foundEnd(FromLiving, r.End)
+		case ask != t.asks: // asked again meanwhile
+		case r.Answer == OwnerKeeps:
+			t.asking, t.mayTell = false, false
+			t.follow(*t.head)
 		default:
+			t.asking = false
 			t.sealOwner()
 		}
 	})
@@ -131,8 +146,9 @@ func (t *taker) askOwner() {
 // alone too if this incarnation turns out to have ended itself, in a pause that it
 // has not noticed: it could not keep the shard.
 func (t *taker) sealOwner() {
+	asks := t.asks
 	t.w.log.proofs.prove(func(err error) {
-		if err == nil {
+		if err == nil && asks == t.asks {
 			t.sealProved()
 		}
 	})
@@ -153,8 +169,12 @@ func (t *taker) sealProved() {
 // ifMoved follows the chain if it has moved on since the head was read, and else
 // calls stay.
 func (t *taker) ifMoved(stay func()) {
-	epoch := t.head.Epoch
-	t.w.findHead(t.s.id, func(head *segment.ChainEntry, err error) {
+	epoch, asks := t.head.Epoch, t.asks
+	t.w.findHead(t.s.id, 0, func(head *segment.ChainEntry, err error) {
+		if asks != t.asks {
+			return // the owner has handed the shard over after all
+		}
+		t.mayTell = false
 		switch {
 		case err != nil:
 			t.fail(err)
@@ -300,8 +320,8 @@ func (t *taker) claim(e segment.ChainEntry) {
 				t.fail(err)
 			case standing.Owner == e.Owner && standing.FirstSlot == e.FirstSlot:
 				t.own(e) // the reply was lost
-			default:
-				t.start() // a rival was faster: look again who owns it
+			default: // a rival was faster
+				t.follow(*standing)
 			}
 		})
 	})
@@ -312,7 +332,7 @@ func (t *taker) own(e segment.ChainEntry) {
 	s.status, s.entry, s.durable = owned, e, t.replica
 	s.state, s.partEnd, s.taker = stateWriter{since: e.FirstSlot}, 0, nil
 	clear(s.live) // of an earlier time as its owner
-	w.heads[s.id] = e
+	w.noteHead(e)
 	t.takeover.Took = w.now.Sub(t.begun)
 	w.do(Owned{Entry: e, Streams: len(t.replica.streams), Recovered: t.recovered, Takeover: t.takeover})
 	w.takerDone()
@@ -324,7 +344,7 @@ func (t *taker) own(e segment.ChainEntry) {
 
 // follow leaves the shard to the owner that keeps it.
 func (t *taker) follow(head segment.ChainEntry) {
-	t.w.heads[t.s.id] = head
+	t.w.noteHead(head)
 	t.w.dropShard(t.s)
 	t.w.takerDone()
 	for _, tag := range t.tags {

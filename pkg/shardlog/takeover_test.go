@@ -147,3 +147,203 @@ func TestTake_RefusesALogWhoseEndCannotBeTold(t *testing.T) {
 	rival.append("b", "s", nil)
 	require.EqualValues(t, 1, rival.acked("b").First)
 }
+
+func isAsk(a Action) bool { _, ok := a.(AskOwner); return ok }
+
+// handedOver is an owner that has let its shard go, and a rival that has asked for it
+// whose chain entry is held back.
+func handedOver(t *testing.T) (owner, rival *script) {
+	store := map[string][]byte{}
+	owner, rival = newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	rival.owner = ask(owner)
+	rival.hold = isPut("chain/")
+	rival.step(Take{Tag: "take"})
+	require.Len(t, rival.held, 1)
+	return owner, rival
+}
+
+func TestReclaim_LeavesTheShardToASuccessorWhoseEntryLandsMeanwhile(t *testing.T) {
+	owner, rival := handedOver(t)
+	looks := 0
+	owner.hold = func(a Action) bool {
+		g, ok := a.(Get)
+		if ok && g.Key == segment.ChainKey(0, 1) {
+			if looks++; looks == 2 { // it has seen that nobody took the shard
+				rival.release()
+			}
+		}
+		return false
+	}
+	owner.pass(2 * time.Second)
+	require.Equal(t, 2, looks)
+	require.Zero(t, owner.saw(isAsk))
+	require.Equal(t, owned, rival.w.shards[0].status)
+	require.False(t, sealed(owner.store, 2))
+	owner.append("a", "s", nil)
+	require.ErrorContains(t, owner.refused("a"), `owned by c`)
+}
+
+func TestReclaim_LeavesTheShardToASuccessorWhoseEntryComesFirst(t *testing.T) {
+	owner, rival := handedOver(t)
+	owner.hold = isPut("chain/")
+	owner.pass(2 * time.Second)
+	require.Len(t, owner.held, 1)
+	rival.release()
+	owner.release()
+	require.Zero(t, owner.saw(isAsk))
+	require.Equal(t, owned, rival.w.shards[0].status)
+	require.NotContains(t, owner.w.shards, stream.Shard(0))
+	require.False(t, sealed(owner.store, 2))
+}
+
+func TestReclaim_GoesOnAsATakeIfSomebodyAsksForTheShardMeanwhile(t *testing.T) {
+	owner, rival := handedOver(t)
+	owner.hold = func(a Action) bool { g, ok := a.(Get); return ok && g.Key == segment.ChainKey(0, 1) }
+	owner.pass(1500 * time.Millisecond)
+	owner.act(owner.held[0]) // nobody has taken the shard; it looks again
+	owner.held = nil
+	owner.step(Take{Tag: "take"})
+	rival.release() // and dies
+	owner.release()
+	owner.pass(time.Second)
+	require.NoError(t, owner.replies["take"].Err)
+	require.Equal(t, stream.Incarnation{1}, owner.replies["take"].Head.Owner)
+	require.True(t, sealed(owner.store, 2))
+}
+
+func TestTake_FollowsARivalThatWasFaster(t *testing.T) {
+	store := map[string][]byte{}
+	first, second := newScript(t, 1, store), newScript(t, 2, store)
+	second.hold = isPut("chain/")
+	second.step(Take{Tag: "take"})
+	first.own()
+	second.release()
+	require.Equal(t, stream.Incarnation{1}, second.replies["take"].Head.Owner)
+	require.Zero(t, second.saw(isAsk))
+	require.False(t, sealed(store, 1))
+}
+
+func TestTake_HeedsAHandOverInAnswerToAnEarlierQuestion(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	owner.append("a", "s", nil)
+	rival.hold = isAsk
+	rival.step(Take{Tag: "planned", Planned: true})
+	rival.step(Take{Tag: "needed"})
+	require.Len(t, rival.held, 2)
+	planned, needed := rival.held[0].(AskOwner), rival.held[1].(AskOwner)
+	rival.held = nil
+	rival.hold = func(a Action) bool { _, ok := a.(Head); return ok } // the proof before sealing takes long
+	rival.step(AskDone{Op: needed.Op, Answer: OwnerGone})
+	require.Len(t, rival.held, 1)
+	answer := ask(owner)(planned)
+	answer.Op = planned.Op
+	rival.step(answer)
+	require.Equal(t, stream.Incarnation{2}, rival.replies["planned"].Head.Owner)
+	require.Equal(t, stream.Incarnation{2}, rival.replies["needed"].Head.Owner)
+	rival.release()
+	rival.pass(time.Second)
+	require.False(t, sealed(store, 1))
+	rival.append("b", "s", nil)
+	require.EqualValues(t, 1, rival.acked("b").First)
+}
+
+func TestTake_IgnoresAHandOverOnceItSeals(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	rival.hold = isAsk
+	rival.step(Take{Tag: "planned", Planned: true})
+	rival.step(Take{Tag: "needed"})
+	planned, needed := rival.held[0].(AskOwner), rival.held[1].(AskOwner)
+	rival.held = nil
+	rival.hold = isPut("log/01")
+	rival.step(AskDone{Op: needed.Op, Answer: OwnerGone})
+	require.NotEmpty(t, rival.held)
+	rival.step(AskDone{Op: planned.Op, Answer: OwnerHandedOver, End: 1})
+	require.NotContains(t, rival.replies, "needed")
+	rival.release()
+	require.True(t, sealed(store, 1))
+	require.Equal(t, stream.Incarnation{2}, rival.replies["needed"].Head.Owner)
+	rival.append("a", "s", nil)
+	require.Zero(t, rival.acked("a").First)
+}
+
+func TestTake_IgnoresAHandOverOfAnEpochThatIsOver(t *testing.T) {
+	store := map[string][]byte{}
+	owner, rival := newScript(t, 1, store), newScript(t, 2, store)
+	owner.own()
+	rival.hold = isAsk
+	rival.step(Take{Tag: "planned", Planned: true})
+	rival.step(Take{Tag: "needed"})
+	planned, needed := rival.held[0].(AskOwner), rival.held[1].(AskOwner)
+	late := ask(owner)(planned)
+	late.Op = planned.Op
+	owner.pass(2 * time.Second) // it takes the shard back
+	owner.append("a", "s", nil)
+	owner.acked("a")
+	rival.step(AskDone{Op: needed.Op, Answer: OwnerGone})
+	require.EqualValues(t, 1, rival.held[2].(AskOwner).Entry.Epoch)
+	rival.step(late)
+	require.NotContains(t, rival.replies, "needed")
+	rival.owner = ask(owner)
+	rival.release()
+	require.EqualValues(t, 2, rival.replies["needed"].Head.Epoch)
+	rival.append("b", "s", nil)
+	require.EqualValues(t, 1, rival.acked("b").First)
+}
+
+// longChain is a store in which a shard has had so many owners, all of them the same.
+func longChain(epochs stream.Epoch) map[string][]byte {
+	store := map[string][]byte{}
+	for e := range epochs {
+		entry := segment.ChainEntry{Shard: 0, Epoch: e, Owner: stream.Incarnation{1}, Instance: "b", Address: "x", Window: 2}
+		store[segment.ChainKey(0, e)] = entry.Encode()
+	}
+	return store
+}
+
+// chainGets is how many chain entries were looked for.
+func chainGets(s *script) int {
+	return s.saw(func(a Action) bool { g, ok := a.(Get); return ok && strings.HasPrefix(g.Key, segment.ChainsPrefix) })
+}
+
+func TestTake_ReadsLittleOfALongChainThatItHasAHintOf(t *testing.T) {
+	for name, hint := range map[string]stream.Epoch{"the head": 999, "close below": 997} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, 2, longChain(1000))
+			s.step(Take{Tag: "take", Hint: hint})
+			s.pass(time.Second)
+			require.EqualValues(t, 1000, s.replies["take"].Head.Epoch)
+			require.Less(t, chainGets(s), 8)
+		})
+	}
+}
+
+func TestTake_FindsTheHeadWhateverTheHint(t *testing.T) {
+	for _, hint := range []stream.Epoch{0, 1, 40, 1000, 1 << 40} {
+		s := newScript(t, 2, longChain(41))
+		s.step(Take{Tag: "take", Hint: hint})
+		s.pass(time.Second)
+		require.EqualValues(t, 41, s.replies["take"].Head.Epoch)
+	}
+}
+
+func TestNode_PassesTheHeadsThatItKnowsOnToTheNext(t *testing.T) {
+	heads := map[stream.Shard]segment.ChainEntry{}
+	first := newNodeScript(t, 2, longChain(1000))
+	first.w.cfg.Heads = heads
+	first.node = NewNode(first.w.cfg)
+	first.step(Take{Tag: "take", Hint: 999})
+	first.step(Stop{})
+	require.False(t, first.node.Alive())
+	second := newNodeScript(t, 3, first.store)
+	second.w.cfg.Heads = heads
+	second.node = NewNode(second.w.cfg)
+	second.step(Take{Tag: "take"})
+	second.pass(time.Second)
+	require.EqualValues(t, 1001, second.replies["take"].Head.Epoch)
+	require.Less(t, chainGets(second), 8)
+}

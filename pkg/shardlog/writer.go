@@ -25,23 +25,25 @@ type Config struct {
 	// StandardLinger is how long a batch of a standard stream waits for company
 	// while puts are in flight; express streams don't wait.
 	StandardLinger time.Duration
-	// RetryDelay lies between a failed operation and its repetition, and more while
-	// nothing succeeds.
+	// RetryDelay lies between a failed operation and its repetition; it doubles with
+	// each time that the same operation fails.
 	RetryDelay time.Duration
 	// StateSlots is how many slots with data of a shard may pass before its state
 	// is written anew; it bounds what a takeover replays.
 	StateSlots int
+	// Heads has the newest chain entries known, as hints, and is kept up to date: what
+	// one incarnation knew is to be given to the next. nil: none are known.
+	Heads map[stream.Shard]segment.ChainEntry
 }
 
 // Writer is one incarnation of a stream-writer: its log and the shards it owns.
 // It is not safe for concurrent use.
 type Writer struct {
-	cfg    Config
-	log    *ownLog
-	shards map[stream.Shard]*shard
-	order  []stream.Shard // of shards, rising
-	// heads are the newest chain entries seen, as hints.
-	heads   map[stream.Shard]segment.ChainEntry
+	cfg     Config
+	log     *ownLog
+	shards  map[stream.Shard]*shard
+	order   []stream.Shard                      // of shards, rising
+	heads   map[stream.Shard]segment.ChainEntry // Config.Heads
 	sealers map[stream.Incarnation]*sealer
 	footers map[footerKey]*footerLoad
 
@@ -49,7 +51,6 @@ type Writer struct {
 	actions []Action
 	ops     map[OpID]func(Event)
 	lastOp  OpID
-	failed  int // operations on the object store since one succeeded
 	timers  timers
 	end     ending
 	landed  bool // a slot has become durable since states were looked after
@@ -74,10 +75,13 @@ const (
 
 // New makes a writer that owns nothing yet.
 func New(cfg Config) *Writer {
+	if cfg.Heads == nil {
+		cfg.Heads = map[stream.Shard]segment.ChainEntry{}
+	}
 	w := &Writer{
 		cfg:     cfg,
 		shards:  map[stream.Shard]*shard{},
-		heads:   map[stream.Shard]segment.ChainEntry{},
+		heads:   cfg.Heads,
 		sealers: map[stream.Incarnation]*sealer{},
 		footers: map[footerKey]*footerLoad{},
 		ops:     map[OpID]func(Event){},
@@ -138,27 +142,16 @@ func (w *Writer) handle(e Event) {
 func (w *Writer) answer(op OpID, e Event) {
 	then := w.ops[op]
 	delete(w.ops, op)
-	switch outcome := outcomeOf(e); {
+	switch {
 	case then == nil:
-	case outcome == Fatal:
+	case outcomeOf(e) == Fatal:
 		w.die(fmt.Errorf("%w: the object store can't be trusted any more", ErrOutcomeUnknown))
 	default:
-		w.count(outcome)
 		then(e)
 	}
 }
 
-// count keeps track of how long nothing has succeeded; 0: not the store's.
-func (w *Writer) count(o Outcome) {
-	switch o {
-	case 0:
-	case Failed:
-		w.failed++
-	default:
-		w.failed = 0
-	}
-}
-
+// outcomeOf is how an operation on the object store ended; 0: it was none.
 func outcomeOf(e Event) Outcome {
 	switch e := e.(type) {
 	case PutDone:
@@ -208,8 +201,13 @@ func (w *Writer) op(then func(Event)) OpID {
 	return w.lastOp
 }
 
-func (w *Writer) put(key string, body func() []byte, then func(PutDone)) {
-	w.do(Put{Op: w.op(func(e Event) { then(e.(PutDone)) }), Key: key, Body: body})
+func (w *Writer) put(key string, body func() []byte, t *tries, then func(PutDone)) {
+	op := w.op(func(e Event) {
+		r := e.(PutDone)
+		t.count(r)
+		then(r)
+	})
+	w.do(Put{Op: op, Key: key, Body: body, Timeouts: t.timeouts})
 }
 
 func (w *Writer) get(key string, suffix int64, then func(GetDone)) {
@@ -242,10 +240,10 @@ func (w *Writer) endFenced() {
 		return
 	}
 	w.end = checkingGone
-	w.lookForGone()
+	w.lookForGone(&tries{})
 }
 
-func (w *Writer) lookForGone() {
+func (w *Writer) lookForGone(t *tries) {
 	w.head(segment.GoneKey(w.cfg.Incarnation), func(r HeadDone) {
 		switch r.Outcome {
 		case Absent:
@@ -253,7 +251,7 @@ func (w *Writer) lookForGone() {
 		case Found:
 			w.die(ErrOutcomeUnknown)
 		default:
-			w.later(w.lookForGone)
+			w.later(t, func() { w.lookForGone(t) })
 		}
 	})
 }
@@ -275,11 +273,24 @@ func (w *Writer) die(err error) {
 	w.do(Died{Log: w.cfg.Incarnation, Err: err, Retired: w.sealing})
 }
 
-// later calls f, which repeats what has failed, after a pause that doubles with every
-// few failures.
-func (w *Writer) later(f func()) {
-	const perDoubling, doublings = 8, 5
-	w.after(w.cfg.RetryDelay<<min(w.failed/perDoubling, doublings), f)
+// tries is what one operation on the object store has been through. Each has its own,
+// so that what succeeds beside it does not have it repeated without a pause.
+type tries struct {
+	failures int // the pause before it is repeated doubles with each
+	timeouts int // of its puts; the time that one is given doubles with each
+}
+
+func (t *tries) count(r PutDone) {
+	if r.TimedOut {
+		t.timeouts++
+	}
+}
+
+// later calls f, which repeats the operation that has failed, after a pause.
+func (w *Writer) later(t *tries, f func()) {
+	const doublings = 6
+	w.after(w.cfg.RetryDelay<<min(t.failures, doublings), f)
+	t.failures++
 }
 
 // after calls f when d has passed.

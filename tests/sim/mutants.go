@@ -23,8 +23,9 @@ const (
 func mutants() []mutant {
 	return []mutant{
 		{"other bytes on a retry", "I1", []patch{{shardlogDir + "log.go",
-			"	l.put(f)\n	l.hedge(f)\n",
-			`	if $ON {
+			"	g.segment.States = l.w.stateRefs()\n	l.attempt(f)\n",
+			`	g.segment.States = l.w.stateRefs()
+	if $ON {
 		tries, s := 0, g.segment
 		f.object = func() []byte {
 			tries++
@@ -33,12 +34,11 @@ func mutants() []mutant {
 			return again.Encode()
 		}
 	}
-	l.put(f)
-	l.hedge(f)
+	l.attempt(f)
 `}}},
 		{"acknowledged before the slots below", "I2", []patch{{shardlogDir + "log.go",
-			"	f.resolved = true\n	l.latency.add",
-			"	f.resolved = true\n	if $ON {\n		f.group.settle(nil)\n		f.group.then = nil\n	}\n	l.latency.add"}}},
+			"	f.resolved = true\n	l.width = ",
+			"	f.resolved = true\n	if $ON {\n		f.group.settle(nil)\n		f.group.then = nil\n	}\n	l.width = "}}},
 		{"any 412 is taken as its own", "I3", []patch{{shardlogDir + "log.go",
 			"	case Exists:\n		l.readBack(f)\n",
 			"	case Exists:\n		if $ON {\n			l.resolve(f)\n			return\n		}\n		l.readBack(f)\n"}}},
@@ -125,7 +125,7 @@ func mutants() []mutant {
 			"		case got.Identity == l.identity(f) && $ON:\n			l.foundSeal(f.slot)\n		case got.Identity == l.identity(f):\n			l.resolve(f)\n"}}},
 		{"a conflict counts as created", "I10", []patch{{shardlogDir + "log.go",
 			"	case Created:\n		l.resolve(f)\n",
-			"	case Created:\n		l.resolve(f)\n	case Conflict:\n		if $ON {\n			l.resolve(f)\n		} else if f.puts == 0 {\n			l.w.later(func() { l.retry(f) })\n		}\n"}}},
+			"	case Created:\n		l.resolve(f)\n	case Conflict:\n		if $ON {\n			l.resolve(f)\n		} else {\n			l.retry(f)\n		}\n"}}},
 		{"dedupe forgets what is in flight", "I11", []patch{{shardlogDir + "append.go",
 			"	l.producers = append(l.producers, b)\n",
 			"	if $ON {\n		return\n	}\n	l.producers = append(l.producers, b)\n"}}},
@@ -136,8 +136,8 @@ func mutants() []mutant {
 			"	if blockChecksum(&b.fields, id, &ref, stored) != ref.Checksum {\n",
 			"	if blockChecksum(&b.fields, id, &ref, stored) != ref.Checksum && !$ON {\n"}}},
 		{"a put that failed is not tried again", "I13", []patch{{shardlogDir + "log.go",
-			"	if !f.resolved && f.puts == 0 && f.slot < l.seal {\n",
-			"	if !f.resolved && f.puts == 0 && f.slot < l.seal && !$ON {\n"}}},
+			"		if !f.due || f.resolved || f.slot >= l.seal {\n",
+			"		if !f.due || f.resolved || f.slot >= l.seal || $ON {\n"}}},
 		{"places that are gone stay in the cache", "I13", []patch{{readerDir + "read/cursor.go",
 			"	c.service.locator.Forget(c.id)\n",
 			"	if !$ON {\n		c.service.locator.Forget(c.id)\n	}\n"},
@@ -151,8 +151,8 @@ func mutants() []mutant {
 				"		if logindex.Missing(err) && n > 1 {\n",
 				"		if logindex.Missing(err) && n > 1 && !$ON {\n"}}},
 		{"four times the window in flight", "I14", []patch{{shardlogDir + "log.go",
-			"len(l.flights) < int(l.w.cfg.Window) }",
-			"(len(l.flights) < int(l.w.cfg.Window) || $ON && len(l.flights) < 4*int(l.w.cfg.Window)) }"}}},
+			"len(l.flights) < int(l.w.cfg.Window) && l.underWay() < l.width\n",
+			"(len(l.flights) < int(l.w.cfg.Window) && l.underWay() < l.width || $ON && len(l.flights) < 4*int(l.w.cfg.Window))\n"}}},
 		{"abandoned jobs are left where they are", "I14", []patch{{compactionDir + "recover.go",
 			"	return each(ctx, c, c.mine(objects), c.recoverObject)\n",
 			"	if $ON {\n		return nil\n	}\n	return each(ctx, c, c.mine(objects), c.recoverObject)\n"}}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ type store struct {
 
 // errStore is a request that got no answer of use: a time-out, a 503.
 var errStore = errors.New("sim: the store did not answer")
+
+// errTimeout is a request that was given up.
+var errTimeout = fmt.Errorf("%w: %w", errStore, context.DeadlineExceeded)
 
 // create is put-if-absent at the moment when it takes effect.
 func (s *store) create(key string, body []byte) error {
@@ -59,9 +63,9 @@ func (s *store) put(key string, body []byte, reply func(error)) {
 	case w.chance(3, &w.stats.Conflicts):
 		answer(w.lag(), objstore.ErrConflict)
 	case w.chance(3, &w.stats.LostRequests):
-		answer(50*time.Millisecond, errStore)
+		answer(50*time.Millisecond, errTimeout)
 	case w.chance(4, &w.stats.LatePuts): // lands after the caller has given it up
-		answer(50*time.Millisecond, errStore)
+		answer(50*time.Millisecond, errTimeout)
 		land(50*time.Millisecond+w.lag(), "late put")
 	default:
 		if w.chance(2, &w.stats.Doubled) {

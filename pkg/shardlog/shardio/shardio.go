@@ -13,7 +13,9 @@ import (
 // Put creates an object. body is what p.Body gives, which may take time to make.
 func Put(ctx context.Context, store objstore.Store, p shardlog.Put, body []byte) shardlog.PutDone {
 	err := store.PutIfAbsent(ctx, p.Key, body)
-	return shardlog.PutDone{Op: p.Op, Outcome: Outcome(err, shardlog.Created), Err: err}
+	done := shardlog.PutDone{Op: p.Op, Outcome: Outcome(err, shardlog.Created), Err: err}
+	done.TimedOut = done.Outcome == shardlog.Failed && errors.Is(err, context.DeadlineExceeded)
+	return done
 }
 
 // Get reads an object, or its end.

@@ -10,7 +10,7 @@ import (
 
 func (i *incarnation) put(p shardlog.Put, j *journey) shardlog.Event {
 	body := p.Body()
-	ctx, cancel := context.WithTimeout(j.context(i.ctx), i.w.cfg.PutTimeout)
+	ctx, cancel := context.WithTimeout(j.context(i.ctx), putTimeout(i.w.cfg.PutTimeout, p.Timeouts))
 	defer cancel()
 	begun := time.Now()
 	done := shardio.Put(ctx, i.w.store, p, body)
@@ -18,6 +18,16 @@ func (i *incarnation) put(p shardlog.Put, j *journey) shardlog.Event {
 	j.answered(done.Outcome)
 	i.w.metrics.putEnded(done.Outcome, time.Since(begun))
 	return done
+}
+
+// longerPuts is how often a put's time doubles. More would carry segments over yet
+// slower lines, but a put that goes into the void when the store comes back holds
+// everything up for as long as it may take.
+const longerPuts = 2
+
+// putTimeout doubles with each put of the same object that has timed out.
+func putTimeout(first time.Duration, timeouts int) time.Duration {
+	return first << min(timeouts, longerPuts)
 }
 
 func (i *incarnation) get(g shardlog.Get) shardlog.Event {

@@ -27,6 +27,15 @@ type begun struct {
 
 func (b begun) Began(log stream.Incarnation) { b.log <- log }
 
+// anyStream is a catalog that has each stream.
+type anyStream struct{}
+
+func (anyStream) Find(_ context.Context, name stream.Name, _ shardlog.Purpose) (row shardlog.CatalogStream, err error) {
+	row.Config = stream.DefaultConfig()
+	copy(row.ID[:], name.Stream)
+	return row, nil
+}
+
 // runWriter runs a writer that owns a shard, which Run returning ends.
 func runWriter(t *testing.T, store objstore.Store) (w *Writer, log stream.Incarnation, ended chan error) {
 	metrics, err := NewMetrics(prometheus.NewRegistry())
@@ -35,7 +44,7 @@ func runWriter(t *testing.T, store objstore.Store) (w *Writer, log stream.Incarn
 	w = New(Config{
 		Log:        shardlog.Config{Instance: "w", Address: "w", Shards: 1, Window: 4, BatchBytes: 1 << 20, RetryDelay: time.Millisecond, StateSlots: 16},
 		PutTimeout: 5 * time.Second, RollInterval: time.Hour, RollBytes: 1 << 30, Reads: 4,
-	}, store, nil, nil, zap.NewNop(), metrics, logs)
+	}, store, anyStream{}, nil, zap.NewNop(), metrics, logs)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended = make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()

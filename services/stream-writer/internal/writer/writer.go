@@ -32,7 +32,8 @@ type Owners interface {
 // Config is what a Writer needs to know.
 type Config struct {
 	Log shardlog.Config // without Incarnation
-	// PutTimeout is how long one operation on the object store may take.
+	// PutTimeout is how long one operation on the object store may take; a put that has
+	// timed out is given twice as long the next time.
 	PutTimeout time.Duration
 	// A writer rolls to a new log after about RollInterval, or RollBytes.
 	RollInterval time.Duration
@@ -54,6 +55,7 @@ type Writer struct {
 	metrics   *Metrics
 	tracer    trace.Tracer
 
+	heads    map[stream.Shard]segment.ChainEntry // that its incarnations know; Run's
 	requests chan shardlog.Event
 	reads    chan struct{}
 	leave    func()        // closes leaving
@@ -71,6 +73,7 @@ func New(cfg Config, store objstore.Store, catalog Catalog, owners Owners, log *
 		cfg: cfg, store: store, catalog: catalog, owners: owners, log: log, metrics: m,
 		observers: append([]Observer{m}, observers...),
 		tracer:    cfg.Tracer.Tracer("github.com/samsa-io/samsa/services/stream-writer"),
+		heads:     map[stream.Shard]segment.ChainEntry{},
 		requests:  make(chan shardlog.Event, 1024),
 		reads:     make(chan struct{}, cfg.Reads),
 		leave:     sync.OnceFunc(func() { close(leaving) }),
@@ -166,7 +169,7 @@ type incarnation struct {
 func (w *Writer) incarnate(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	cfg := w.cfg.Log
-	cfg.Incarnation = stream.NewIncarnation()
+	cfg.Incarnation, cfg.Heads = stream.NewIncarnation(), w.heads
 	i := &incarnation{
 		w: w, id: cfg.Incarnation, core: shardlog.NewNode(cfg), ctx: ctx,
 		back: make(chan shardlog.Event, 1024), journeys: map[place]*journey{},

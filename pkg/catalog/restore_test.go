@@ -47,7 +47,7 @@ func TestRestoreStreams_AddsWhatWasLostAndTakesNewerConfigurationsOver(t *testin
 func TestRestoreStreams_BringsNothingBackThatHasEnded(t *testing.T) {
 	c, _ := newCatalog(t)
 	createBucket(t, c, "logs")
-	dying := createBucket(t, c, "dying")
+	createBucket(t, c, "dying")
 	deleted, emptied := createStream(t, c, "logs", "deleted"), createStream(t, c, "logs", "emptied")
 	homed, marked := createStream(t, c, "dying", "homed"), createStream(t, c, "logs", "marked")
 	never := deleted
@@ -58,7 +58,7 @@ func TestRestoreStreams_BringsNothingBackThatHasEnded(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.RemoveStream(t.Context(), deleted))
 	require.NoError(t, c.EndStream(t.Context(), emptied))
-	dying, err = c.BeginBucketDeletion(t.Context(), "dying", hold)
+	dying, err := c.BeginBucketDeletion(t.Context(), "dying", hold)
 	require.NoError(t, err)
 	require.NoError(t, c.BucketTombstoned(t.Context(), dying))
 	removed, err := c.RemoveStreamsOf(t.Context(), dying, 10)

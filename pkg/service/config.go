@@ -142,7 +142,7 @@ type Storage struct {
 	BatchMaxBytes        int    `koanf:"batch_max_bytes" about:"bytes at which a segment closes"`
 	BatchFlushIntervalMS int    `koanf:"batch_flush_interval_ms" about:"milliseconds that a standard stream's records may wait for more"`
 	Window               uint32 `koanf:"window" about:"segments in flight to the store"`
-	PutTimeoutMS         int    `koanf:"put_timeout_ms" about:"milliseconds after which a put is tried again"`
+	PutTimeoutMS         int    `koanf:"put_timeout_ms" about:"milliseconds after which a put is tried again, with twice the time, then four times"`
 	MaxInflightBytes     int64  `koanf:"max_inflight_bytes" about:"bytes of records that wait for the store before appends are refused"`
 	RecentBytes          int64  `koanf:"recent_bytes" about:"bytes of recent records that a writer keeps in memory for readers"`
 	RollIntervalSecs     int    `koanf:"roll_interval_secs" about:"seconds after which a writer begins another log, so that the old one's storage can be freed"`

@@ -90,14 +90,14 @@ func TestConfig_NamesEveryProblemAtOnce(t *testing.T) {
 }
 
 func TestConfig_TellsWhereTheStoresProblemsComeFrom(t *testing.T) {
-	_, loaded, err := load(t, "[storage]\nurl = \"s4://me:hunter2@bucket\"\n[storage.s3]\nendpoint = \"nowhere\"\nsecret_access_key = \"\"\n", nil)
+	_, loaded, err := load(t, "[storage]\nurl = \"s4://me:hunter2@bucket\"\n[storage.s3]\nendpoint = \"nowhere\"\naccess_key_id = \"id\"\nsecret_access_key = \"\"\n", nil)
 	var problems config.Problems
 	require.ErrorAs(t, err, &problems)
 	require.Len(t, problems, 3)
 	for i, want := range []string{
-		`storage.url = "s4://me:(secret)@bucket" (` + loaded.File() + `:2): names no store`,
+		`storage.url = "s4://(secret)@bucket" (` + loaded.File() + `:2): names no store`,
 		`storage.s3.endpoint = "nowhere" (` + loaded.File() + `:4): is no address`,
-		`storage.s3.secret_access_key (` + loaded.File() + `:5): is empty, although storage.s3.access_key_id is not; give both`,
+		`storage.s3.secret_access_key (` + loaded.File() + `:6): is empty, although storage.s3.access_key_id is not; give both`,
 	} {
 		require.Contains(t, problems[i].String(), want)
 	}

@@ -27,7 +27,7 @@ func TestDraining(t *testing.T) {
 	samsa := commandLine(t, c)
 	patient := cluster.Client(t, c)
 	strict := cluster.Client(t, c, client.WithRetry(client.Retry{Policy: client.RetryNone}))
-	requireSpread(t, samsa)
+	requireSpread(t, samsa, threeWriters()...)
 	streams := make([]*rolling, 6)
 	for i := range streams {
 		bucket := fmt.Sprintf("draining-%d", i)
@@ -69,7 +69,7 @@ func drainAndUndo(t *testing.T, samsa cli, writer string) {
 		require.NotEqual(t, writer, s.Owner, "shard %d", s.Shard)
 	}
 	require.Equal(t, "Writer "+writer+" takes shards again\n", samsa.ok(t, "", "admin", "drain", writer, "--undo"))
-	requireSpread(t, samsa)
+	requireSpread(t, samsa, threeWriters()...)
 }
 
 // refusals: a writer that is not there, and the last one that takes shards.
@@ -125,12 +125,17 @@ func ranked(shard uint32, writers ...string) string {
 	return discovery.Rank(stream.Shard(shard), members)[0].Instance
 }
 
-// requireSpread waits until each shard has the owner that ranks first for it.
-func requireSpread(t *testing.T, samsa cli) {
+func threeWriters() []string {
+	return []string{"stream-writer-0", "stream-writer-1", "stream-writer-2"}
+}
+
+// requireSpread waits until each shard has the owner, of these writers, that ranks
+// first for it.
+func requireSpread(t *testing.T, samsa cli, writers ...string) {
 	t.Helper()
 	cluster.Eventually(t, patience, "each writer owns its share", func() error {
 		for _, s := range adminShards(t, samsa) {
-			if want := ranked(s.Shard, "stream-writer-0", "stream-writer-1", "stream-writer-2"); s.Owner != want {
+			if want := ranked(s.Shard, writers...); s.Owner != want {
 				return fmt.Errorf("shard %d is owned by %q, not by %s", s.Shard, s.Owner, want)
 			}
 		}

@@ -324,7 +324,7 @@ func openSession(t *testing.T, r *routertest.Rig, acks uint64) samsav1.StreamSer
 }
 
 func TestAppendSession_EndsWhenItsOwnerFallsSilentAndLosesTheShard(t *testing.T) {
-	r := routertest.New(t)
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.SlowAnswer = time.Second }) // it falls silent after three answers
 	r.Add("stream-writer", &routertest.Service{AppendSession: pauses(3, nil)})
 	session := openSession(t, r, 3)
 	require.Empty(t, r.Reported(), "nothing waits for an answer")
@@ -352,7 +352,7 @@ func TestAppendSession_WaitsForAnOwnerThatIsSlowAndKeepsTheShard(t *testing.T) {
 }
 
 func TestAppendSession_HasTheNextOwnerLookedForWhenItsConnectionBreaks(t *testing.T) {
-	r := routertest.New(t)
+	r := routertest.NewPatient(t, func(c *proxy.Config) { c.SlowAnswer = time.Minute }) // not because it was slow
 	writer := r.Add("stream-writer", &routertest.Service{AppendSession: pauses(1, nil)})
 	session := openSession(t, r, 1)
 	writer.Die()

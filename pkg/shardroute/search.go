@@ -169,7 +169,7 @@ func (r *Router) askToTake(ctx context.Context, shard stream.Shard, m discovery.
 	if err != nil {
 		return Owner{}, fmt.Errorf("connect to writer %s at %s: %w", m.Instance, m.Address, err)
 	}
-	request := &clusterv1.TakeShardRequest{Shard: uint32(shard)}
+	request := &clusterv1.TakeShardRequest{Shard: uint32(shard), KnownEpoch: uint64(failed.Epoch)}
 	if !failed.guessed() {
 		request.UnreachableIncarnation = failed.Incarnation[:]
 	}

@@ -333,6 +333,8 @@ func TestDo_HasTheNextRankedTakeADeadOwnersShard(t *testing.T) {
 	requireLocated(t, r, next)
 	require.Len(t, next.takes(), 1)
 	require.Equal(t, dead.incarnation[:], next.takes()[0].GetUnreachableIncarnation())
+	require.NotZero(t, owner.Epoch)
+	require.EqualValues(t, owner.Epoch, next.takes()[0].GetKnownEpoch())
 	require.Empty(t, c.ranked()[2].takes())
 }
 

@@ -154,7 +154,10 @@ type TakeShardRequest struct {
 	// a planned take: the one whose log it knows to be sealed.
 	UnreachableIncarnation []byte `protobuf:"bytes,2,opt,name=unreachable_incarnation,json=unreachableIncarnation,proto3" json:"unreachable_incarnation,omitempty"`
 	// The owner is known to live: if it is slow to hand over, leave it the shard.
-	Planned       bool `protobuf:"varint,3,opt,name=planned,proto3" json:"planned,omitempty"`
+	Planned bool `protobuf:"varint,3,opt,name=planned,proto3" json:"planned,omitempty"`
+	// An epoch that the shard's chain is known to have, so that a long one need not be
+	// read from its beginning; 0: none is known.
+	KnownEpoch    uint64 `protobuf:"varint,4,opt,name=known_epoch,json=knownEpoch,proto3" json:"known_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +211,13 @@ func (x *TakeShardRequest) GetPlanned() bool {
 		return x.Planned
 	}
 	return false
+}
+
+func (x *TakeShardRequest) GetKnownEpoch() uint64 {
+	if x != nil {
+		return x.KnownEpoch
+	}
+	return 0
 }
 
 type TakeShardResponse struct {
@@ -1421,11 +1431,13 @@ const file_samsa_cluster_v1_writer_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"{\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"\x9c\x01\n" +
 	"\x10TakeShardRequest\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x127\n" +
 	"\x17unreachable_incarnation\x18\x02 \x01(\fR\x16unreachableIncarnation\x12\x18\n" +
-	"\aplanned\x18\x03 \x01(\bR\aplanned\"B\n" +
+	"\aplanned\x18\x03 \x01(\bR\aplanned\x12\x1f\n" +
+	"\vknown_epoch\x18\x04 \x01(\x04R\n" +
+	"knownEpoch\"B\n" +
 	"\x11TakeShardResponse\x12-\n" +
 	"\x05owner\x18\x01 \x01(\v2\x17.samsa.cluster.v1.OwnerR\x05owner\"d\n" +
 	"\x14HandOverShardRequest\x12\x14\n" +

@@ -96,7 +96,7 @@ func own(t *testing.T, store objstore.Store, retention uint64, recentBytes int64
 		}
 	}
 	t.Cleanup(o.stop)
-	_, err = o.log.Take(t.Context(), 0, false)
+	_, err = o.log.Take(t.Context(), shardlog.Take{})
 	require.NoError(t, err)
 	return o
 }

@@ -25,7 +25,7 @@ import (
 
 // Taker is what the manager has take shards.
 type Taker interface {
-	Take(ctx context.Context, shard stream.Shard, planned bool) (segment.ChainEntry, error)
+	Take(context.Context, shardlog.Take) (segment.ChainEntry, error)
 }
 
 // Members is the writers that are registered, as far as is known.
@@ -236,7 +236,7 @@ func (m *Manager) move(ctx context.Context, w Taker, d move) {
 	} else {
 		// Nobody is waiting for the shard, as far as is known: no owner that lives
 		// is to lose its log for being slow.
-		_, err = m.Take(moving, w, d.shard, true)
+		_, err = m.Take(moving, w, shardlog.Take{Shard: d.shard, Planned: true})
 	}
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn("could not move a shard; tries again", zap.Uint32("shard", uint32(d.shard)), zap.Stringer("kind", d.kind), zap.Error(err))
@@ -251,9 +251,9 @@ func (m *Manager) move(ctx context.Context, w Taker, d move) {
 // Take has w take a shard and remembers what the shard's chain says. An incarnation
 // that learns in doing so that it has ended is followed by another, which is asked
 // again.
-func (m *Manager) Take(ctx context.Context, w Taker, id stream.Shard, planned bool) (segment.ChainEntry, error) {
+func (m *Manager) Take(ctx context.Context, w Taker, t shardlog.Take) (segment.ChainEntry, error) {
 	for try := 0; ; try++ {
-		head, err := w.Take(ctx, id, planned)
+		head, err := w.Take(ctx, t)
 		if err == nil {
 			m.note(head)
 		}

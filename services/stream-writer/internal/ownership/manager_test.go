@@ -149,7 +149,8 @@ type stuck struct {
 	taken map[stream.Shard]int
 }
 
-func (s *stuck) Take(ctx context.Context, id stream.Shard, _ bool) (segment.ChainEntry, error) {
+func (s *stuck) Take(ctx context.Context, t shardlog.Take) (segment.ChainEntry, error) {
+	id := t.Shard
 	s.mu.Lock()
 	s.taken[id]++
 	s.mu.Unlock()

@@ -78,7 +78,8 @@ type hanging struct {
 	taken map[stream.Shard]int
 }
 
-func (h *hanging) Take(ctx context.Context, id stream.Shard, _ bool) (segment.ChainEntry, error) {
+func (h *hanging) Take(ctx context.Context, t shardlog.Take) (segment.ChainEntry, error) {
+	id := t.Shard
 	h.mu.Lock()
 	h.taken[id]++
 	h.mu.Unlock()

@@ -52,7 +52,8 @@ func (s *seat) see(members []discovery.Member) {
 
 // Take is what a log does: it asks the owner at the head of the chain, if there is
 // one, and puts the next entry if that lets the shard go.
-func (s *seat) Take(ctx context.Context, id stream.Shard, _ bool) (segment.ChainEntry, error) {
+func (s *seat) Take(ctx context.Context, t shardlog.Take) (segment.ChainEntry, error) {
+	id := t.Shard
 	time.Sleep(10 * time.Millisecond)
 	s.town.mu.Lock()
 	defer s.town.mu.Unlock()

@@ -49,7 +49,9 @@ func (c *Cluster) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) 
 	if log, err := stream.IncarnationFromBytes(r.GetUnreachableIncarnation()); err == nil && r.GetPlanned() {
 		c.manager.Offered(log)
 	}
-	head, err := c.manager.Take(ctx, c.writer, shard, r.GetPlanned())
+	head, err := c.manager.Take(ctx, c.writer, shardlog.Take{
+		Shard: shard, Planned: r.GetPlanned(), Hint: stream.Epoch(r.GetKnownEpoch()),
+	})
 	if err != nil {
 		return nil, toStatus(unproved(err))
 	}

@@ -95,10 +95,8 @@ func (w *Writer) Inspect(ctx context.Context, q shardlog.Inspect, release func()
 
 // Take makes this writer the owner of a shard, unless a living one keeps it, and
 // returns the head of the shard's chain.
-func (w *Writer) Take(ctx context.Context, shard stream.Shard, planned bool) (segment.ChainEntry, error) {
-	r, err := w.do(ctx, func(tag *Call) shardlog.Event {
-		return shardlog.Take{Tag: tag, Shard: shard, Planned: planned}
-	})
+func (w *Writer) Take(ctx context.Context, t shardlog.Take) (segment.ChainEntry, error) {
+	r, err := w.do(ctx, func(tag *Call) shardlog.Event { t.Tag = tag; return t })
 	return r.Head, err
 }
 

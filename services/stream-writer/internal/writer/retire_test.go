@@ -49,7 +49,7 @@ func runWriter(t *testing.T, store objstore.Store) (w *Writer, log stream.Incarn
 	ended = make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-w.stopped })
-	_, err = w.Take(t.Context(), 0, false)
+	_, err = w.Take(t.Context(), shardlog.Take{})
 	require.NoError(t, err)
 	return w, <-logs.log, ended
 }
@@ -64,7 +64,7 @@ func TestRetire_SealsTheLogAndEndsTheWriter(t *testing.T) {
 	trailer, err := segment.DecodeTrailer(object.Body[len(object.Body)-segment.TrailerSize:])
 	require.NoError(t, err)
 	require.Equal(t, segment.KindSeal, trailer.Kind)
-	_, err = w.Take(t.Context(), 0, false)
+	_, err = w.Take(t.Context(), shardlog.Take{})
 	require.ErrorIs(t, err, ErrStopped)
 }
 

@@ -324,7 +324,7 @@ func (m *Manager) AskHandOver(ctx context.Context, entry segment.ChainEntry, pla
 	}
 }
 
-// patience is what an owner may do to the shard that it is asked for.
+// patience is how long an owner that is asked for a shard may take.
 type patience struct {
 	answer time.Duration        // until it says anything
 	whole  time.Duration        // until it has handed over

@@ -161,6 +161,21 @@ func TestReadSession_TellsOfTrimmedRecords(t *testing.T) {
 	require.Equal(t, uint64(21), batch.Records[0].SeqNum)
 }
 
+func TestReadSession_EndsWhenAllIsTrimmedBeforeIt(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t, 30)
+	session := f.stream.ReadSession(t.Context(), client.Read{Start: client.FromTailOffset(0), Wait: 300 * time.Millisecond})
+	defer session.Close()
+	_, err := session.Next() // it follows the tail
+	require.NoError(t, err)
+	_, err = f.stream.Trim(t.Context(), 31, client.Conditions{})
+	require.NoError(t, err)
+	for err == nil {
+		_, err = session.Next()
+	}
+	require.ErrorIs(t, err, io.EOF)
+}
+
 func TestReadSession_PastTheTailIsAnErrorUnlessClamped(t *testing.T) {
 	f := newFixture(t)
 	_, err := f.stream.ReadSession(t.Context(), client.Read{Start: client.FromSeqNum(5)}).Next()

@@ -303,13 +303,13 @@ func limitOf(l *samsav1.ReadLimit, until *uint64) limit {
 	return left
 }
 
-// take reads from a position on, up to what fits one message, and tells whether
-// the limit is met.
-func (l *log) take(at uint64, left *limit) (records []*samsav1.SequencedRecord, met bool) {
+// take reads from *at on, up to what fits one message, and tells whether the limit is
+// met. It moves *at behind what it read, and behind what was trimmed.
+func (l *log) take(at *uint64, left *limit) (records []*samsav1.SequencedRecord, met bool) {
 	const most = 1000
 	size := 0
-	for at = max(at, l.trim); at < uint64(len(l.records)) && len(records) < most && size < stream.MaxBatchBytes; at++ {
-		r := l.records[at]
+	for *at = max(*at, l.trim); *at < uint64(len(l.records)) && len(records) < most && size < stream.MaxBatchBytes; *at++ {
+		r := l.records[*at]
 		metered := uint64(meteredBytes(r.GetHeaders(), r.GetBody()))
 		if left.count == 0 || left.bytes == 0 || r.GetTimestamp() >= left.until || left.any && metered > left.bytes {
 			return records, true

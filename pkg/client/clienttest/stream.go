@@ -135,7 +135,7 @@ func (v streamService) Read(ctx context.Context, r *samsav1.ReadRequest) (*samsa
 	deadline := time.After(time.Duration(r.GetWaitMs()) * time.Millisecond)
 	for {
 		v.s.mu.Lock()
-		records, met := l.take(at, &left)
+		records, met := l.take(&at, &left)
 		tail, changed := l.tail(), l.changed
 		v.s.mu.Unlock()
 		if len(records) > 0 || met {
@@ -153,8 +153,7 @@ func (v streamService) Read(ctx context.Context, r *samsav1.ReadRequest) (*samsa
 
 func readResponse(records []*samsav1.SequencedRecord, at uint64, tail *samsav1.Tail) *samsav1.ReadResponse {
 	resp := &samsav1.ReadResponse{NextSeqNum: at}
-	if n := len(records); n > 0 {
-		resp.NextSeqNum = records[n-1].GetSeqNum() + 1
+	if len(records) > 0 {
 		resp.Output = &samsav1.ReadResponse_Batch{Batch: &samsav1.SequencedRecordBatch{Records: records}}
 	} else {
 		resp.Output = &samsav1.ReadResponse_NextSeqId{NextSeqId: tail.GetNextSeqId()}
@@ -192,12 +191,9 @@ func (v streamService) ReadSession(r *samsav1.ReadSessionRequest, call samsav1.S
 	left := limitOf(r.GetLimit(), r.Until)
 	for caughtUp := false; ; {
 		v.s.mu.Lock()
-		records, met := l.take(at, &left)
+		records, met := l.take(&at, &left)
 		tail, changed := l.tail(), l.changed
 		v.s.mu.Unlock()
-		if n := len(records); n > 0 {
-			at = records[n-1].GetSeqNum() + 1
-		}
 		resp := sessionResponse(records)
 		if at >= tail.GetNextSeqNum() && (!caughtUp || len(records) > 0) {
 			resp.Tail, caughtUp = tail, true

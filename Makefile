@@ -68,7 +68,7 @@ LIFECYCLE := TestDevCompacts|TestRestore|TestDamage|TestDraining|TestRolling
 
 .PHONY: test-system
 test-system: race-programs ## the whole system: in one process and split, with the race detector
-	@$(RACE_PROGRAMS) go test -race -vet=off -count=1 -timeout 14m -skip '^($(LIFECYCLE))$$' ./tests/contract ./tests/e2e ./tests/history ./tests/deploy
+	@$(RACE_PROGRAMS) go test -race -vet=off -count=1 -timeout 14m -skip '^($(LIFECYCLE)|TestSecured)$$' ./tests/contract ./tests/e2e ./tests/history ./tests/deploy
 
 .PHONY: test-lifecycle
 test-lifecycle: race-programs ## compaction, restored and damaged data, drains and rolls, with the race detector
@@ -76,7 +76,8 @@ test-lifecycle: race-programs ## compaction, restored and damaged data, drains a
 
 .PHONY: test-access
 test-access: race-programs ## tokens, mutual TLS, spans and metrics of the split system, with the race detector
-	@$(RACE_PROGRAMS) go test -race -vet=off -count=1 -timeout 20m ./tests/access ./tests/observe
+	@$(RACE_PROGRAMS) go test -race -vet=off -count=1 -timeout 20m -p 1 ./tests/access ./tests/observe
+	@$(RACE_PROGRAMS) go test -race -vet=off -count=1 -timeout 10m -run '^TestSecured$$' ./tests/contract
 
 .PHONY: test-sim
 test-sim: need-go ## simulate the whole system with faults for SEEDS (20000), from FIRST (0) on; SEED replays one and tells what happens
@@ -134,10 +135,10 @@ test-dev: bin/versitygw ## a faster round while developing: no race detector, sh
 	@go test -short -timeout 10m $(patsubst %,./%/...,$(filter-out gen,$(MODULES)))
 
 .PHONY: fuzz
-fuzz: ## fuzz every decoder and public handler for TIME (10s) each
-	@for p in $$(grep -lrE '^func Fuzz' --include=*_test.go pkg services | xargs -n1 dirname | sort -u); do \
+fuzz: ## fuzz every decoder and public handler of IN (pkg services) for TIME (10s; 100x: so many inputs) each
+	@for p in $$(grep -lrE '^func Fuzz' --include=*_test.go $${IN:-pkg services} | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$p/*_test.go | sed 's/func //'); do \
-	    go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${TIME:-10s} ./$$p; done; done
+	    go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${TIME:-10s} -fuzzminimizetime 10x ./$$p; done; done
 
 .PHONY: bench
 bench: ## run the benchmarks

@@ -8,7 +8,7 @@
 # long as the test takes. Images that cannot be pulled are stood in for
 # (deploy/standin/build.sh, which says which). --keep leaves all of it there, to look
 # at and to run single tests on; --can-run only tells, in one line, whether this
-# machine can run containers at all.
+# machine can run containers at all (if not: exit code 3).
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -19,6 +19,7 @@ engine=""
 scratch=$(mktemp -d)
 
 fail() { echo "test-compose: $*" >&2; exit 1; }
+cannot() { echo "test-compose: this machine cannot run containers: $*" >&2; exit 3; }
 need() { command -v "$1" >/dev/null || fail "needs $1: $2"; }
 need docker "install Docker (Debian: apt-get install docker.io)"
 need go "get it from https://go.dev/dl"
@@ -33,12 +34,12 @@ start_engine() {
   dockerd --data-root "${SAMSA_DOCKER_ROOT:-/var/lib/samsa-docker}" --exec-root "$scratch/exec" \
     --pidfile "$scratch/dockerd.pid" >"$scratch/dockerd.log" 2>&1 &
   engine=$!
-  for _ in $(seq 120); do
+  for _ in $(seq 360); do
     docker info >/dev/null 2>&1 && return
-    kill -0 "$engine" 2>/dev/null || break
+    kill -0 "$engine" 2>/dev/null || cannot "dockerd does not start: $(tail -1 "$scratch/dockerd.log")"
     sleep 0.5
   done
-  fail "this machine cannot run containers, dockerd does not start: $(tail -1 "$scratch/dockerd.log")"
+  fail "dockerd does not answer within 3 minutes: $(tail -1 "$scratch/dockerd.log")"
 }
 
 # run_nothing runs the smallest container that there can be.
@@ -47,7 +48,7 @@ run_nothing() {
   CGO_ENABLED=0 go build -o "$scratch/nothing" "$scratch/nothing.go"
   tar -C "$scratch" -c nothing | docker import - samsa-test/nothing >/dev/null
   docker run --rm samsa-test/nothing /nothing >"$scratch/nothing.log" 2>&1 ||
-    fail "this machine cannot run containers: $(tail -1 "$scratch/nothing.log")"
+    cannot "$(tail -1 "$scratch/nothing.log")"
 }
 
 stop_engine() {
@@ -78,6 +79,8 @@ finish() {
   fi
   if [[ $option != --keep ]]; then
     compose down -v -t 20 >/dev/null 2>&1 || true
+    # In an engine of our own images without a name are those of earlier runs.
+    [[ -z $engine ]] || docker image prune -f >/dev/null || true
     stop_engine
   fi
   [[ $result != 0 ]] || rm -rf "$scratch"

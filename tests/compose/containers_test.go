@@ -74,11 +74,12 @@ func TestContainers_RunUnprivilegedOnReadOnlyRoots(t *testing.T) {
 		"account", "bucket", "stream-writer", "stream-reader", "compactor", "router", "edge", "postgres", "etcd", "nats", "s3"})
 }
 
-// processUsers is who the container's processes run as. Docker wants to see their pids.
+// processUsers is who the container's processes run as, but for what Docker itself
+// brings in to run a health check. Docker wants to see their pids.
 func processUsers(t *testing.T, id string) (uids []string) {
 	t.Helper()
-	for line := range strings.Lines(docker(t, "top", id, "-eo", "pid,uid")) {
-		if fields := strings.Fields(line); fields[0] != "PID" {
+	for line := range strings.Lines(docker(t, "top", id, "-eo", "pid,uid,comm")) {
+		if fields := strings.Fields(line); fields[0] != "PID" && !strings.HasPrefix(fields[2], "runc") {
 			uids = append(uids, fields[1])
 		}
 	}

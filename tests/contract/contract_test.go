@@ -21,12 +21,12 @@ func TestDev(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	Run(t, cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Routers: 1, Store: cluster.S3, Env: []string{patientRouter}}), Options{Short: testing.Short()})
+	Run(t, cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Routers: 1, Store: cluster.S3, Env: append(cluster.PatientOwners(), patientRouter)}), Options{Short: testing.Short()})
 }
 
 // TestSecured is the split system as it is to be run: access tokens asked for,
 // certificates between the services, TLS for clients. Its rules go through gRPC; what
 // REST has of its own is checked too.
 func TestSecured(t *testing.T) {
-	Run(t, cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Routers: 1, Store: cluster.File, Secured: true, Env: []string{patientRouter}}), Options{Short: true})
+	Run(t, cluster.Start(t, cluster.Options{Writers: 2, Readers: 2, Routers: 1, Store: cluster.File, Secured: true, Env: append(cluster.PatientOwners(), patientRouter)}), Options{Short: true})
 }

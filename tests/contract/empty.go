@@ -32,11 +32,15 @@ func (s *Suite) TestDeleting_StreamThatIsEmptyForLongEnoughGoes(t *testing.T) {
 		vain := &samsav1.StreamConfig{DeleteOnEmptyMinAgeSeconds: new(uint64(1))}
 		unused := s.stream(t, d, vain)
 		used, full := unused.named("used"), unused.named("full")
-		used.create(t, vain)
-		full.create(t, vain)
+		used.create(t, nil)
+		full.create(t, nil)
 		full.fill(t, "kept")
 		used.fill(t, "a", "b")
 		used.append(t, &samsav1.AppendRequest{Records: command("trim", []byte{0, 0, 0, 0, 0, 0, 0, 3})})
+		for _, a := range []*at{full, used} {
+			_, err := a.ReconfigureStream(call(t), &samsav1.ReconfigureStreamRequest{Bucket: a.bucket, Stream: a.stream, Config: vain})
+			require.NoError(t, err)
+		}
 		unused.requireDeleted(t)
 		used.requireDeleted(t)
 		require.Equal(t, []string{"kept"}, bodies(full.all(t)))

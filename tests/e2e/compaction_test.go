@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func (f *filling) requireAll(t testing.TB, clients ...*client.Client) {
 // their log is sealed, and nobody who reads can tell.
 func TestDevCompacts(t *testing.T) {
 	dev := cluster.StartDev(t, eager...)
-	ctx := within(t)
+	ctx := t.Context() // as long as it takes
 	native := cluster.Client(t, dev)
 	web, err := client.New(dev.HTTP())
 	require.NoError(t, err)
@@ -159,11 +160,16 @@ func TestDevCompacts(t *testing.T) {
 }
 
 // connectTo is a connection to a dev's Postgres.
-func connectTo(t testing.TB, dev *cluster.Dev) *pgx.Conn {
+func databaseOf(t testing.TB, dev *cluster.Dev) string {
 	t.Helper()
 	address, err := postgres.URLOf(filepath.Join(dev.Folder, "postgres"))
 	require.NoError(t, err)
-	conn, err := pgx.Connect(t.Context(), address)
+	return address
+}
+
+func connectTo(t testing.TB, dev *cluster.Dev) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), databaseOf(t, dev))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
@@ -243,7 +249,7 @@ func (f *filling) sealAll(ctx context.Context, t testing.TB, dev *cluster.Dev, c
 // was created meanwhile does, too.
 func TestRestore(t *testing.T) {
 	dev := cluster.StartDev(t, eager...)
-	ctx := within(t)
+	ctx := t.Context() // as long as it takes
 	c, line := cluster.Client(t, dev), commandLine(t, dev)
 	_, err := c.CreateBucket(ctx, "restore", client.BucketConfig{CreateStreamOnAppend: new(true)})
 	require.NoError(t, err)
@@ -268,7 +274,9 @@ func TestRestore(t *testing.T) {
 	requireSound(t, line, dev)
 
 	conn = connectTo(t, dev)
+	release := cluster.HoldCompactors(t, databaseOf(t, dev))
 	putBack(t, conn)
+	release()
 	cluster.Eventually(t, patience, "the compactor has found out and rebuilt the index", func() error {
 		if !strings.Contains(dev.LogTail(), "rebuilt the chunk index from the object store") {
 			return fmt.Errorf("it has not said so")
@@ -290,14 +298,16 @@ func TestRestore(t *testing.T) {
 	conn = connectTo(t, dev)
 	cluster.Eventually(t, patience, "it has come to rest", func() error {
 		before := indexRows(t, conn)
-		line.ok(t, "", "admin", "rebuild-index", "--data-dir", dev.Folder)
+		if seen := line.run(t, "", "admin", "rebuild-index", "--data-dir", dev.Folder); seen.code != 0 {
+			require.Contains(t, seen.stderr, "being rebuilt") // the compactor was first
+			return errors.New(seen.stderr)
+		}
 		if after := indexRows(t, conn); !slices.Equal(before, after) {
 			return fmt.Errorf("%d rows before, %d after a rebuild", len(before), len(after))
 		}
 		return nil
 	})
-	_, err = conn.Exec(ctx, "TRUNCATE compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets, chunk_index; ALTER SEQUENCE chunk_object_ids RESTART")
-	require.NoError(t, err)
+	cluster.EmptyIndex(t, databaseOf(t, dev))
 	seen := line.run(t, "", "admin", "rebuild-index", "--data-dir", dev.Folder)
 	if seen.code != 0 { // the compactor was first
 		require.Contains(t, seen.stderr, "being rebuilt")
@@ -319,7 +329,7 @@ func TestRestore(t *testing.T) {
 // samsa admin verify, both of whom name it.
 func TestDamage(t *testing.T) {
 	dev := cluster.StartDev(t, eager...)
-	ctx := within(t)
+	ctx := t.Context() // as long as it takes
 	c, line := cluster.Client(t, dev), commandLine(t, dev)
 	_, err := c.CreateBucket(ctx, "damage", client.BucketConfig{CreateStreamOnAppend: new(true)})
 	require.NoError(t, err)
@@ -332,9 +342,11 @@ func TestDamage(t *testing.T) {
 
 	var key string
 	var offset int64
+	release := cluster.HoldCompactors(t, databaseOf(t, dev))
 	require.NoError(t, connectTo(t, dev).QueryRow(ctx, `SELECT object, offset_bytes FROM chunks c JOIN streams s ON s.id = c.stream_id
 		WHERE s.name = 'hurt' ORDER BY next_seq LIMIT 1`).Scan(scanKey{&key}, &offset))
 	require.Zero(t, dev.Stop(t, patience)) // so that nothing is in memory
+	release()
 	flipBit(t, filepath.Join(dev.Folder, "store", filepath.FromSlash(key)), offset+5)
 	dev.Start(t)
 

@@ -12,8 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsa-io/samsa/pkg/client"
-	"github.com/samsa-io/samsa/pkg/discovery"
-	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/tests/cluster"
 )
@@ -23,11 +21,10 @@ import (
 // resumes. None may fail, and none be lost or doubled. In between it prints how the
 // shards are spread.
 func TestDraining(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Writers: 3, Store: cluster.File})
+	c := cluster.Start(t, cluster.Options{Writers: 3, Store: cluster.File, Env: cluster.PatientOwners()})
 	samsa := commandLine(t, c)
 	patient := cluster.Client(t, c)
 	strict := cluster.Client(t, c, client.WithRetry(client.Retry{Policy: client.RetryNone}))
-	requireSpread(t, samsa, threeWriters()...)
 	streams := make([]*rolling, 6)
 	for i := range streams {
 		bucket := fmt.Sprintf("draining-%d", i)
@@ -43,7 +40,7 @@ func TestDraining(t *testing.T) {
 		group.Go(func() { s.appendUntil(ctx, inSession(i), func() bool { return isClosed(stop) }) })
 	}
 	for i := range 3 {
-		drainAndUndo(t, samsa, fmt.Sprintf("stream-writer-%d", i))
+		drainAndUndo(t, c, samsa, fmt.Sprintf("stream-writer-%d", i))
 	}
 	close(stop)
 	group.Wait()
@@ -57,7 +54,7 @@ func TestDraining(t *testing.T) {
 
 func inSession(i int) bool { return i%2 == 0 }
 
-func drainAndUndo(t *testing.T, samsa cli, writer string) {
+func drainAndUndo(t *testing.T, c *cluster.Cluster, samsa cli, writer string) {
 	begun := time.Now()
 	require.Equal(t, "Writer "+writer+" is drained: it owns no shards\n", samsa.ok(t, "", "admin", "drain", writer))
 	t.Logf("drained %s in %s", writer, time.Since(begun).Round(time.Millisecond))
@@ -69,7 +66,8 @@ func drainAndUndo(t *testing.T, samsa cli, writer string) {
 		require.NotEqual(t, writer, s.Owner, "shard %d", s.Shard)
 	}
 	require.Equal(t, "Writer "+writer+" takes shards again\n", samsa.ok(t, "", "admin", "drain", writer, "--undo"))
-	requireSpread(t, samsa, threeWriters()...)
+	c.AwaitSpread(t)
+	t.Logf("the spread:\n%s", samsa.ok(t, "", "admin", "writers"))
 }
 
 // refusals: a writer that is not there, and the last one that takes shards.
@@ -114,32 +112,4 @@ func jsonLines[T any](t *testing.T, text string) (rows []T) {
 		rows = append(rows, row)
 	}
 	return rows
-}
-
-// ranked is the writer that ranks first for a shard.
-func ranked(shard uint32, writers ...string) string {
-	members := make([]discovery.Member, len(writers))
-	for i, name := range writers {
-		members[i].Instance = name
-	}
-	return discovery.Rank(stream.Shard(shard), members)[0].Instance
-}
-
-func threeWriters() []string {
-	return []string{"stream-writer-0", "stream-writer-1", "stream-writer-2"}
-}
-
-// requireSpread waits until each shard has the owner, of these writers, that ranks
-// first for it.
-func requireSpread(t *testing.T, samsa cli, writers ...string) {
-	t.Helper()
-	cluster.Eventually(t, patience, "each writer owns its share", func() error {
-		for _, s := range adminShards(t, samsa) {
-			if want := ranked(s.Shard, writers...); s.Owner != want {
-				return fmt.Errorf("shard %d is owned by %q, not by %s", s.Shard, s.Owner, want)
-			}
-		}
-		return nil
-	})
-	t.Logf("the spread:\n%s", samsa.ok(t, "", "admin", "writers"))
 }

@@ -69,7 +69,7 @@ func TestKill_OfDevLosesNothingAcknowledged(t *testing.T) {
 	in := makeInput(t, share())
 	lines := in.read(t)
 	dev := cluster.StartDev(t)
-	ctx := within(t)
+	ctx := t.Context() // as long as it takes
 
 	brittle := cluster.Client(t, dev, client.WithRetry(client.Retry{Policy: client.RetryNone}))
 	_, err := brittle.CreateBucket(ctx, "kill", client.BucketConfig{CreateStreamOnAppend: new(true)})
@@ -121,7 +121,7 @@ func killWhen(t testing.TB, told *acked, kill func()) (done <-chan struct{}) {
 // TestKill_OfIdleDevKeepsEverything: names, settings, tokens, positions.
 func TestKill_OfIdleDevKeepsEverything(t *testing.T) {
 	dev := cluster.StartDev(t)
-	ctx := within(t)
+	ctx := t.Context() // as long as it takes
 	c := cluster.Client(t, dev)
 	_, err := c.CreateBucket(ctx, "keeps", client.BucketConfig{DefaultStream: client.StreamConfig{StorageClass: client.StorageClassExpress}})
 	require.NoError(t, err)

@@ -45,18 +45,31 @@ func (l *lane) run(ctx context.Context, done func(*history.History)) error {
 
 func (l *lane) name(n int) string { return fmt.Sprintf("lane-%d-stream-%d", l.id, n) }
 
-// one runs one stream from beginning to end.
-func (l *lane) one(name string) (*history.History, error) {
-	l.trimmed = map[uint64]bool{}
-	creating, cancel := context.WithTimeout(context.Background(), recovery)
+// create makes a stream. The client does not go on by itself where that may have
+// happened already.
+func (l *lane) create(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recovery)
 	defer cancel()
 	config := client.StreamConfig{StorageClass: client.StorageClassExpress}
 	if l.rng.IntN(2) == 0 {
 		config.StorageClass = client.StorageClassStandard
 	}
-	_, err := l.patient[0].Bucket(l.bucket).CreateStream(creating, name, config)
-	if err != nil && !errors.Is(err, client.ErrAlreadyExists) { // a lost reply
-		return nil, fmt.Errorf("creating %s: %w", name, err)
+	for {
+		_, err := l.patient[0].Bucket(l.bucket).CreateStream(ctx, name, config)
+		if err == nil || errors.Is(err, client.ErrAlreadyExists) {
+			return nil
+		}
+		if clock.Sleep(ctx, 100*time.Millisecond) != nil {
+			return fmt.Errorf("creating %s: %w", name, err)
+		}
+	}
+}
+
+// one runs one stream from beginning to end.
+func (l *lane) one(name string) (*history.History, error) {
+	l.trimmed = map[uint64]bool{}
+	if err := l.create(name); err != nil {
+		return nil, err
 	}
 	h := history.New(name)
 	ctx, stop := context.WithTimeout(context.Background(), l.life)
@@ -78,7 +91,7 @@ func (l *lane) one(name string) (*history.History, error) {
 	}
 	group.Wait()
 	last := l.worker(l.workers+2, h, l.plain)
-	err = last.readLast()
+	err := last.readLast()
 	return h, errors.Join(err, f.end(last.tail))
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/samsa-io/samsa/pkg/client"
@@ -41,7 +40,7 @@ func TestPermissions_AreThoseOfTheGuide(t *testing.T) {
 	for round := range 4 {
 		w.round(ctx, t, round)
 	}
-	w.emptyIndex(ctx, t)
+	cluster.EmptyIndex(t, c.PostgresURL()) // which has the compactor make it again
 	granted := grantedByGuide(t)
 	for round := 4; !w.settles(t, granted); round++ { // who does what depends on who is quick
 		require.NoErrorf(t, ctx.Err(), "nobody needed %v", without(granted, w.needed(t)))
@@ -135,16 +134,6 @@ func (w *storeWork) needed(t *testing.T) map[string][]cluster.StorePermission {
 		}
 	}
 	return needed
-}
-
-// emptyIndex has the compactor make the chunk index again.
-func (w *storeWork) emptyIndex(ctx context.Context, t *testing.T) {
-	t.Helper()
-	conn, err := pgx.Connect(ctx, w.c.PostgresURL())
-	require.NoError(t, err)
-	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, "TRUNCATE compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets, chunk_index; ALTER SEQUENCE chunk_object_ids RESTART")
-	require.NoError(t, err)
 }
 
 // without is what is in these and not in those.

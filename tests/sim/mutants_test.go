@@ -15,7 +15,7 @@ import (
 )
 
 // mutantSeeds is how many seeds a mutant may survive.
-const mutantSeeds = 200
+const mutantSeeds = 2000
 
 // TestMutants breaks each rule in turn and wants the simulation to notice.
 func TestMutants(t *testing.T) {

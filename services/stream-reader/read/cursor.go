@@ -67,17 +67,23 @@ func (c *cursor) hear(tail live.Tail) {
 	}
 }
 
-// window fetches the next blocks, about maxBytes of them; none at the tail. Each
-// holds records at or behind the position that the last one ended at.
-func (c *cursor) window(ctx context.Context, maxBytes uint64) ([]*segment.Block, error) {
+// stretch is blocks that hold every record from a position on, until one ends. If that
+// position lies behind the end of the stretch before, what is between was trimmed.
+type stretch struct {
+	from   stream.SeqNum
+	blocks []*segment.Block // none at the tail
+}
+
+// window fetches the next stretch, of about maxBytes.
+func (c *cursor) window(ctx context.Context, maxBytes uint64) (stretch, error) {
 	relocated := false
 	for {
 		if c.pos >= c.tail.Next {
-			return nil, nil
+			return stretch{from: c.pos}, nil
 		}
 		if len(c.plan) == 0 {
 			if err := c.locate(ctx, maxBytes); err != nil {
-				return nil, err
+				return stretch{}, err
 			}
 			continue
 		}
@@ -95,15 +101,29 @@ func (c *cursor) window(ctx context.Context, maxBytes uint64) ([]*segment.Block,
 		if logindex.Missing(err) && !relocated {
 			relocated = true
 			if err := c.relocate(ctx, maxBytes); err != nil {
-				return nil, err
+				return stretch{}, err
 			}
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return stretch{}, err
 		}
+		s := stretch{c.pos, blocks}
 		c.pos, c.plan = c.plan[n-1].Next(), c.plan[n:]
-		return blocks, nil
+		return s, nil
+	}
+}
+
+// follow plans to fetch these blocks, as far as they hold every record from the
+// position on.
+func (c *cursor) follow(blocks []live.LocatedBlock) {
+	c.plan = nil
+	for at := c.pos; len(c.plan) < len(blocks); {
+		next := &blocks[len(c.plan)]
+		if next.First > at || next.Next() <= at {
+			return
+		}
+		at, c.plan = next.Next(), blocks[:len(c.plan)+1]
 	}
 }
 
@@ -174,7 +194,7 @@ func (c *cursor) locateOnce(ctx context.Context, maxBytes uint64) error {
 	if located.Start > c.pos {
 		c.pos, missing = located.Start, nil // trimmed meanwhile
 	}
-	c.plan = located.Blocks
+	c.follow(located.Blocks)
 	if len(c.plan) > 0 || c.pos >= c.tail.Next || missing != nil {
 		return missing
 	}
@@ -206,7 +226,7 @@ func (c *cursor) find(ctx context.Context, maxBytes uint64) error {
 		return err
 	}
 	blocks, err := c.service.locator.Find(ctx, target, c.pos, maxBytes)
-	c.plan = asLocated(blocks)
+	c.follow(asLocated(blocks))
 	return err
 }
 
@@ -242,9 +262,7 @@ func (c *cursor) seekTimestamp(ctx context.Context, t uint64, trim stream.SeqNum
 		c.pos = min(c.pos, blocks[0].First)
 	}
 	c.pos = max(c.pos, trim)
-	if len(blocks) > 0 && blocks[0].First <= c.pos && c.pos < blocks[0].Next() {
-		c.plan = asLocated(blocks)
-	}
+	c.follow(asLocated(blocks))
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package read
 
 import (
-	"github.com/samsa-io/samsa/pkg/segment"
 	"github.com/samsa-io/samsa/pkg/stream"
 
 	"github.com/samsa-io/samsa/services/stream-reader/frame"
@@ -42,23 +41,25 @@ func (e *encoder) rewind(m mark) {
 	e.pos, e.stopped, e.stoppedMillis, *e.budget = m.pos, m.stopped, m.stoppedMillis, m.budget
 }
 
-// add serializes a block and emits the frames that become full. No frame reaches over
+// add serializes a stretch and emits the frames that become full. No frame reaches over
 // a gap.
-func (e *encoder) add(block *segment.Block, emit func(*frame.Frame) error) error {
-	if block.Ref().First > e.pos {
+func (e *encoder) add(s stretch, emit func(*frame.Frame) error) error {
+	if s.from > e.pos {
 		if err := e.flush(emit); err != nil {
 			return err
 		}
-		if e.skipTo(block.Ref().First); e.stopped {
+		if e.skipTo(s.from); e.stopped {
 			return nil
 		}
 	}
-	for r := range block.From(e.pos) {
-		if err := e.record(&r, emit); err != nil || e.stopped {
-			return err
+	for _, block := range s.blocks {
+		for r := range block.From(e.pos) {
+			if err := e.record(&r, emit); err != nil || e.stopped {
+				return err
+			}
 		}
+		e.pos = max(e.pos, block.Ref().Next())
 	}
-	e.pos = max(e.pos, block.Ref().Next())
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/samsa-io/samsa/pkg/segment"
 
 	"github.com/samsa-io/samsa/services/stream-reader/frame"
 )
@@ -40,7 +39,7 @@ type pipeline struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	blocks  chan []*segment.Block
+	blocks  chan stretch
 	frames  chan madeFrame
 	// An error is written before the channel that its reader waits for is closed.
 	fetchErr  error
@@ -65,7 +64,7 @@ func (s *session) pipe(ctx context.Context) error {
 	}
 	p := &pipeline{
 		session: s, sent: s.encoder.mark(),
-		blocks: make(chan []*segment.Block, 1), frames: make(chan madeFrame, 1),
+		blocks: make(chan stretch, 1), frames: make(chan madeFrame, 1),
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.stall = time.AfterFunc(time.Hour, p.end)
@@ -108,13 +107,13 @@ func (p *pipeline) fetch() {
 		}
 	}()
 	for n := 0; ; n++ {
-		blocks, err := p.session.cursor.window(p.ctx, window)
-		if err != nil || blocks == nil {
+		s, err := p.session.cursor.window(p.ctx, window)
+		if err != nil || s.blocks == nil {
 			p.fetchErr = err
 			return
 		}
 		select {
-		case p.blocks <- blocks:
+		case p.blocks <- s:
 		case <-p.ctx.Done():
 			p.fetchErr = p.ctx.Err()
 			return
@@ -132,17 +131,11 @@ func (p *pipeline) fetch() {
 func (p *pipeline) encode() {
 	defer close(p.frames)
 	encoder := p.session.encoder
-	for blocks := range p.blocks {
-		for _, block := range blocks {
-			if p.encodeErr = encoder.add(block, p.made); p.encodeErr != nil {
-				return
-			}
-			if encoder.done() {
-				p.encodeErr = encoder.flush(p.made)
-				return
-			}
+	for s := range p.blocks {
+		if p.encodeErr = encoder.add(s, p.made); p.encodeErr != nil {
+			return
 		}
-		if p.encodeErr = encoder.flush(p.made); p.encodeErr != nil {
+		if p.encodeErr = encoder.flush(p.made); p.encodeErr != nil || encoder.done() {
 			return
 		}
 	}

@@ -190,7 +190,7 @@ func (s *Service) begin(ctx context.Context, req *Request, maxBytes uint64) (*cu
 		}
 		c.pos = c.tail.Next
 	}
-	c.plan = located.Blocks
+	c.follow(located.Blocks)
 	return c, nil
 }
 

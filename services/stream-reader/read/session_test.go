@@ -380,6 +380,32 @@ func TestSession_SkipsWhatIsTrimmedBehindItsBack(t *testing.T) {
 	})
 }
 
+// Of the block that the trim point lies in, what is before it is left out, too.
+func TestSession_GoesOnAtTheTrimPointWithinABlock(t *testing.T) {
+	config := defaultRig()
+	config.read.CatchUpBytes = 4 << 20 // so that little is fetched in advance
+	r := newRig(t, fake.New(), config)
+	defer r.close()
+	s := r.cluster.Create(fake.Name(0))
+	const count, trim = 120, 101
+	for n := 0; n < count; n += 2 {
+		r.cluster.Append(s, true, []fake.Record{{Timestamp: 1, IDMillis: 1, Body: noise(100_000, n)}, {Timestamp: 1, IDMillis: 1, Body: noise(100_000, n+1)}})
+	}
+	finished := make(chan struct{})
+	session := r.session(all(s.Name), func(o read.Output) error {
+		r.cluster.Trim(s, trim)
+		if o.Frame != nil && o.Frame.Next == count {
+			close(finished)
+		}
+		return nil
+	})
+	<-finished
+	session.end()
+	check(t, s, session.records)
+	require.Less(t, session.records[0].SeqNum, uint64(trim))
+	require.Less(t, len(session.records), count, "some were trimmed before they were fetched")
+}
+
 // What one session has read stands in memory: of another's bytes the owner sends those
 // of the first window alone, before it is known that they are here.
 func TestSession_HasNoBytesSentThatAreInMemory(t *testing.T) {

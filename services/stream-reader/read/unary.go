@@ -93,21 +93,15 @@ func (r *unary) catchUp(ctx context.Context) error {
 		return err
 	}
 	for !r.encoder.done() {
-		blocks, err := r.cursor.window(ctx, slowWindow)
+		s, err := r.cursor.window(ctx, slowWindow)
 		if err != nil {
 			return err
 		}
-		if blocks == nil {
-			r.encoder.skipTo(r.cursor.pos)
-			break
+		if err := r.encoder.add(s, r.collect); err != nil {
+			return err
 		}
-		for _, block := range blocks {
-			if err := r.encoder.add(block, r.collect); err != nil {
-				return err
-			}
-			if r.encoder.stopped {
-				break
-			}
+		if s.blocks == nil {
+			break
 		}
 	}
 	r.tail = r.cursor.tail
@@ -218,11 +212,12 @@ func (c *cursor) peek(ctx context.Context, e *encoder) (stream.SeqID, error) {
 		return stream.NewSeqID(e.stoppedMillis, e.pos, c.id.Salt()), nil
 	}
 	for {
-		blocks, err := c.window(ctx, 1)
+		s, err := c.window(ctx, 1)
 		if err != nil {
 			return stream.SeqID{}, err
 		}
-		for _, block := range blocks {
+		e.pos = max(e.pos, s.from)
+		for _, block := range s.blocks {
 			for record := range block.From(e.pos) {
 				if !e.budget.Early(record.Timestamp) {
 					e.pos = record.SeqNum
@@ -230,7 +225,7 @@ func (c *cursor) peek(ctx context.Context, e *encoder) (stream.SeqID, error) {
 				}
 			}
 		}
-		if blocks == nil {
+		if s.blocks == nil {
 			e.pos = c.tail.Next
 			return c.nextID(), nil
 		}

@@ -63,7 +63,8 @@ type Stream struct {
 	Name    stream.Name
 	Records []Record
 	Trim    stream.SeqNum
-	Gone    error // what Locate says of it
+	Trims   []stream.SeqNum // that there have been
+	Gone    error           // what Locate says of it
 }
 
 // owner is who owns a shard.
@@ -207,7 +208,9 @@ func (c *Cluster) SetDown(shard stream.Shard, down bool) {
 func (c *Cluster) Trim(s *Stream, to stream.SeqNum) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.Trim = max(s.Trim, to)
+	if to > s.Trim {
+		s.Trim, s.Trims = to, append(s.Trims, to)
+	}
 }
 
 // Delete makes Locate fail with err, and tells about it.

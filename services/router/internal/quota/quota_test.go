@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
@@ -206,4 +207,36 @@ func TestSessionsAndStreams_OfATokenAreBounded(t *testing.T) {
 	require.NoError(t, open(token(t, "b"), "t"))
 	leave()
 	require.Eventually(t, func() bool { return open(token(t, "a"), "t") == nil }, 10*time.Second, 10*time.Millisecond)
+}
+
+// arriving is a session with one message, about a stream.
+type arriving struct {
+	grpc.ServerStream
+	ctx    context.Context
+	stream string
+}
+
+func (a *arriving) Context() context.Context { return a.ctx }
+
+func (a *arriving) RecvMsg(m any) error {
+	message, err := proto.Marshal(&samsav1.AppendSessionRequest{Bucket: "logs", Stream: a.stream})
+	*m.(*rpc.Frame) = *rpc.NewFrame(message)
+	return err
+}
+
+// A handler that waited long enough returns while the message may still arrive.
+func TestStream_OfAMessageThatComesAfterTheCallTakesNoPlace(t *testing.T) {
+	q := quota.New(quota.Config{Streams: 1}, nil)
+	session := func(stream string, handle func(grpc.ServerStream) error) error {
+		info := &grpc.StreamServerInfo{FullMethod: samsav1.StreamService_AppendSession_FullMethodName}
+		return q.Intercept(nil, &arriving{ctx: t.Context(), stream: stream}, info, func(_ any, ss grpc.ServerStream) error { return handle(ss) })
+	}
+	receive := func(ss grpc.ServerStream) error { return ss.RecvMsg(&rpc.Frame{}) }
+	var left grpc.ServerStream
+	require.NoError(t, session("s", func(ss grpc.ServerStream) error {
+		left = ss
+		return nil
+	}))
+	require.Error(t, receive(left))
+	require.NoError(t, session("t", receive))
 }

@@ -72,12 +72,14 @@ func TestRates_SlowSessionsDown(t *testing.T) {
 }
 
 func TestRates_RememberABoundedNumberOfKeys(t *testing.T) {
-	r := NewRates(Rate{Requests: 1}, "x", nil)
-	for i := range 2 * MaxKeys {
-		require.NoError(t, r.Take(fmt.Sprint(i), Cost{Requests: 1}))
-	}
-	require.Len(t, r.byKey, MaxKeys)
-	exceeded(t, r.Take(fmt.Sprint(2*MaxKeys-1), Cost{Requests: 1}))
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRates(Rate{Requests: 1}, "x", nil)
+		for i := range 2 * MaxKeys {
+			require.NoError(t, r.Take(fmt.Sprint(i), Cost{Requests: 1}))
+		}
+		require.Len(t, r.byKey, MaxKeys)
+		exceeded(t, r.Take(fmt.Sprint(2*MaxKeys-1), Cost{Requests: 1}))
+	})
 }
 
 func TestRates_WithoutALimitAreNone(t *testing.T) {

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -28,26 +27,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func testConfig(t *testing.T) config.Config {
 	c := config.Default()
 	c.Platform.Server.NodeID, c.Platform.Server.EtcdEndpoints = "router-1", []string{"http://127.0.0.1:1"}
-	c.Platform.Server.Port, c.Platform.Server.HTTPPort = 0, freePort(t)
+	c.Platform.Server.Port, c.Platform.Server.HTTPPort = 0, 0
 	c.Platform.Storage.URL = "file://" + filepath.Join(t.TempDir(), "store")
 	c.Platform.Observability.MetricsPort = -1
 	c.Platform.Auth.Enabled = false
 	return c
 }
 
-func freePort(t *testing.T) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, ln.Close())
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-func newApp(t *testing.T, c config.Config, more ...fx.Option) *fx.App {
+func newApp(t *testing.T, c config.Config, more ...fx.Option) (*fx.App, *Listening) {
 	log := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	app := fx.New(append(more, service.Platform(c.Platform, service.WithLogger(log)), Module(c))...)
+	var at *Listening
+	app := fx.New(append(more, service.Platform(c.Platform, service.WithLogger(log)), Module(c), fx.Populate(&at))...)
 	require.NoError(t, app.Err())
 	require.NoError(t, app.Start(t.Context()))
-	return app
+	return app, at
 }
 
 func get(t *testing.T, url string) (int, string) {
@@ -61,12 +54,11 @@ func get(t *testing.T, url string) (int, string) {
 }
 
 func TestRouter_AnswersWithoutEtcdThatItFindsNobody(t *testing.T) {
-	c := testConfig(t)
-	app := newApp(t, c)
-	code, body := get(t, "http://"+c.HTTPAddress()+"/api/v1/buckets")
+	app, at := newApp(t, testConfig(t))
+	code, body := get(t, "http://"+at.HTTP+"/api/v1/buckets")
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Contains(t, body, "no account service is alive")
-	code, _ = get(t, "http://"+c.HTTPAddress()+"/healthz")
+	code, _ = get(t, "http://"+at.HTTP+"/healthz")
 	require.Equal(t, http.StatusOK, code)
 	require.NoError(t, app.Stop(context.Background()))
 }
@@ -104,8 +96,8 @@ func serveServices(lc fx.Lifecycle, host *service.Host) error {
 func TestRouter_FindsServicesAndEndsSessionsWhenItStops(t *testing.T) {
 	c := testConfig(t)
 	c.Platform.Server.EtcdEndpoints = []string{etcd.ForTest(t).Endpoint}
-	app := newApp(t, c, fx.Module("services", fx.Invoke(serveServices))) // before the router, so stopped after it
-	url := "http://" + c.HTTPAddress() + "/api/v1/buckets"
+	app, at := newApp(t, c, fx.Module("services", fx.Invoke(serveServices))) // before the router, so stopped after it
+	url := "http://" + at.HTTP + "/api/v1/buckets"
 	require.Eventually(t, func() bool {
 		code, body := get(t, url)
 		return code == http.StatusOK && strings.Contains(body, `"logs"`)

@@ -41,7 +41,7 @@ func pair(t *testing.T) (r *routertest.Rig, first, second *routertest.Service) {
 		owners := shardroute.New(discovery.Fixed("stream-writer", all...), dialer, shardroute.Options{Shards: shards, Log: log})
 		t.Cleanup(owners.Close)
 		return backends.New(membership{"stream-writer": all}, dialer, owners, shards, log)
-	})
+	}, func(c *proxy.Config) { c.SlowAnswer = time.Minute }) // a writer that is slow on a slow machine keeps its append
 	services := map[string]*routertest.Service{}
 	for range all {
 		s := r.Add("stream-writer", &routertest.Service{AppendSession: acknowledge})

@@ -42,9 +42,10 @@ type exchange struct {
 type upstream struct {
 	mu      sync.Mutex
 	sending bool
-	closed  bool  // nothing more is sent
-	drained bool  // because the proxy ends
-	refused error // because of this message of the client
+	sent    time.Time // the last message was
+	closed  bool      // nothing more is sent
+	drained bool      // because the proxy ends
+	refused error     // because of this message of the client
 }
 
 // run finds a backend that answers and carries its answers to the client.
@@ -334,17 +335,18 @@ func (x *exchange) beginSending() bool {
 func (x *exchange) endSending() error {
 	x.up.mu.Lock()
 	defer x.up.mu.Unlock()
-	x.up.sending = false
+	x.up.sending, x.up.sent = false, time.Now()
 	if x.up.closed {
 		return x.call.stream.CloseSend()
 	}
 	return nil
 }
 
-func (x *exchange) isSending() bool {
+// isIdle tells whether nothing was sent for limit.
+func (x *exchange) isIdle(limit time.Duration) bool {
 	x.up.mu.Lock()
 	defer x.up.mu.Unlock()
-	return x.up.sending
+	return !x.up.sending && time.Since(x.up.sent) >= limit
 }
 
 // refuse ends a session because of a message that can't be sent on. The backend

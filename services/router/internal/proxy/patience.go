@@ -97,16 +97,21 @@ func (s *ownStream) RecvMsg(m any) error {
 // take what it sent.
 func (x *exchange) watchIdle() (moved func(), stop func() bool) {
 	limit := x.proxy.config.Idle
-	timer := time.AfterFunc(limit, func() {
-		if x.isSending() {
-			return
-		}
-		x.proxy.config.Limits.Refused(idleLimit)
-		x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
-			"the session was idle for %s (%s): begin another one", limit, idleLimit).
-			With("reason", "idle").After(retryDelay))
-	})
+	timer := time.AfterFunc(limit, x.endIdle)
 	return func() { timer.Reset(limit) }, timer.Stop
+}
+
+// endIdle ends the session if it is idle. It may not be: the timer runs out while a
+// message is sent, too, and then this may come only after the message has gone.
+func (x *exchange) endIdle() {
+	limit := x.proxy.config.Idle
+	if !x.isIdle(limit) {
+		return
+	}
+	x.proxy.config.Limits.Refused(idleLimit)
+	x.refuse(rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_SERVICE_UNAVAILABLE,
+		"the session was idle for %s (%s): begin another one", limit, idleLimit).
+		With("reason", "idle").After(retryDelay))
 }
 
 // downloadPatiently is download for sessions, whose clients may stall. A client that
@@ -124,13 +129,27 @@ func (x *exchange) downloadPatiently() error {
 	x.stall.Stop()
 	done := make(chan error, 1)
 	x.proxy.work.Go(func() { done <- x.download() })
+	if err, ended := endOrStall(done, stalled); ended {
+		return x.finish(err)
+	}
+	x.call.cancel()
+	x.proxy.config.Limits.Refused(stallLimit)
+	return x.stalled()
+}
+
+// endOrStall waits for either. A client that took the last message after all has not
+// stalled.
+func endOrStall(done <-chan error, stalled <-chan struct{}) (err error, ended bool) {
 	select {
 	case err := <-done:
-		return x.finish(err)
+		return err, true
 	case <-stalled:
-		x.call.cancel()
-		x.proxy.config.Limits.Refused(stallLimit)
-		return x.stalled()
+	}
+	select {
+	case err := <-done:
+		return err, true
+	default:
+		return nil, false
 	}
 }
 

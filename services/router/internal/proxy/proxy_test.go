@@ -273,8 +273,8 @@ func TestStuckOwner_IsReportedAndTheAppendIsNotSentAgain(t *testing.T) {
 
 func TestStuckOwner_ThatLostItsShardLeavesTheAppendUnknown(t *testing.T) {
 	r := routertest.New(t)
-	r.TakeOver()
 	writer := r.Add("stream-writer", &routertest.Service{AnyUnary: func(ctx context.Context, _ string, _ any) (any, error) {
+		r.TakeOver()
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}})
@@ -573,25 +573,7 @@ func TestDrain_EndsSessionsWithAHintAfterTheirAcks(t *testing.T) {
 // A backend that stops taking messages stops the client before much piles up.
 func TestAppendSession_PushesBack(t *testing.T) {
 	r := routertest.New(t)
-	release := make(chan struct{})
-	r.Add("stream-writer", &routertest.Service{AppendSession: func(ss samsav1.StreamService_AppendSessionServer) error {
-		if err := ss.SendHeader(nil); err != nil {
-			return err
-		}
-		<-release
-		return nil
-	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	session, err := r.Streams().AppendSession(ctx)
-	require.NoError(t, err)
-	request := sessionRequest(0)
-	request.Records = []*samsav1.AppendRecord{{Body: make([]byte, 1<<20)}}
-	n := 0
-	for ; session.Send(request) == nil && n < 1000; n++ { // until the deadline, if all is well
-	}
-	close(release)
-	require.Less(t, n, 100)
+	routertest.RequirePushBack(t, r, r.Streams())
 }
 
 func TestManySessions_Interleave(t *testing.T) {

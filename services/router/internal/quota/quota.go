@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -72,7 +73,7 @@ func (q *Quota) Intercept(srv any, ss grpc.ServerStream, info *grpc.StreamServer
 		return shown(err)
 	}
 	defer leave()
-	defer func() { c.leave() }()
+	defer c.leave()
 	return handler(srv, c)
 }
 
@@ -91,8 +92,11 @@ type call struct {
 	quota          *Quota
 	method, holder string
 	begun          bool
-	leaveStream    func() // nil: the stream is not known yet
 	pause          time.Duration
+
+	mu          sync.Mutex
+	leaveStream func() // nil: the stream is not known yet
+	left        bool   // the handler has returned; a message that it did not wait for may still come
 }
 
 func (c *call) appends() bool {
@@ -104,6 +108,9 @@ func (c *call) isSession() bool {
 }
 
 func (c *call) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
 	if c.leaveStream != nil {
 		c.leaveStream()
 	}
@@ -151,10 +158,15 @@ func (c *call) received(frame *rpc.Frame) error {
 
 // enterStream counts the stream of a session. A name that is none is for the router
 // to refuse.
-func (c *call) enterStream(frame *rpc.Frame) (err error) {
+func (c *call) enterStream(frame *rpc.Frame) error {
 	name, err := route.StreamName(frame.Bytes())
 	if err != nil {
 		return nil //nolint:nilerr // see above
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return context.Canceled
 	}
 	c.leaveStream, err = c.quota.streams.Enter(c.holder, name.String())
 	return err

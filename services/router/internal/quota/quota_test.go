@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/auth"
@@ -113,14 +114,14 @@ func TestRequests_AreRefusedPerToken(t *testing.T) {
 }
 
 func TestRecordsAndBytes_OfAppendsAreCounted(t *testing.T) {
-	r := start(t, quota.Config{Rate: limit.Rate{Records: 100}})
+	r := start(t, quota.Config{Rate: limit.Rate{Records: 1}})
 	_, err := r.Streams().Append(token(t, "a"), appendOf(500))
 	require.NoError(t, err, "a bucket that is not empty lets a batch pass whole")
 	_, err = r.Streams().Append(token(t, "a"), appendOf(1))
 	requireLimited(t, "router.token_records_per_sec", err)
-	require.Greater(t, rpc.RetryAfter(err), 3*time.Second)
+	require.Greater(t, rpc.RetryAfter(err), 400*time.Second)
 
-	r = start(t, quota.Config{Rate: limit.Rate{Bytes: 1000}})
+	r = start(t, quota.Config{Rate: limit.Rate{Bytes: 1}})
 	_, err = r.Streams().Append(token(t, "a"), appendOf(500))
 	require.NoError(t, err)
 	_, err = r.Streams().Append(token(t, "a"), appendOf(1))
@@ -128,7 +129,7 @@ func TestRecordsAndBytes_OfAppendsAreCounted(t *testing.T) {
 }
 
 func TestReads_AreChargedWhatTheyBring(t *testing.T) {
-	r := start(t, quota.Config{Rate: limit.Rate{Records: 50}})
+	r := start(t, quota.Config{Rate: limit.Rate{Records: 1}})
 	read := func() error {
 		_, err := r.Streams().Read(token(t, "a"), &samsav1.ReadRequest{Bucket: "logs", Stream: "s"})
 		return err
@@ -167,7 +168,7 @@ func TestSessions_AreSlowedDown(t *testing.T) {
 // lives.
 func TestReadSession_ThatIsSlowedDownIsNotTakenForStalled(t *testing.T) {
 	r := startWith(t, quota.Config{Rate: limit.Rate{Records: 100}}, func(c *proxy.Config) {
-		c.Stall, c.Heartbeat = 100*time.Millisecond, 50*time.Millisecond
+		c.Stall, c.Heartbeat = 700*time.Millisecond, 50*time.Millisecond // the pauses take a second
 	})
 	session, err := r.Streams().ReadSession(token(t, "a"), &samsav1.ReadSessionRequest{Bucket: "logs", Stream: "s", Heartbeats: true})
 	require.NoError(t, err)
@@ -206,4 +207,36 @@ func TestSessionsAndStreams_OfATokenAreBounded(t *testing.T) {
 	require.NoError(t, open(token(t, "b"), "t"))
 	leave()
 	require.Eventually(t, func() bool { return open(token(t, "a"), "t") == nil }, 10*time.Second, 10*time.Millisecond)
+}
+
+// arriving is a session with one message, about a stream.
+type arriving struct {
+	grpc.ServerStream
+	ctx    context.Context
+	stream string
+}
+
+func (a *arriving) Context() context.Context { return a.ctx }
+
+func (a *arriving) RecvMsg(m any) error {
+	message, err := proto.Marshal(&samsav1.AppendSessionRequest{Bucket: "logs", Stream: a.stream})
+	*m.(*rpc.Frame) = *rpc.NewFrame(message)
+	return err
+}
+
+// A handler that waited long enough returns while the message may still arrive.
+func TestStream_OfAMessageThatComesAfterTheCallTakesNoPlace(t *testing.T) {
+	q := quota.New(quota.Config{Streams: 1}, nil)
+	session := func(stream string, handle func(grpc.ServerStream) error) error {
+		info := &grpc.StreamServerInfo{FullMethod: samsav1.StreamService_AppendSession_FullMethodName}
+		return q.Intercept(nil, &arriving{ctx: t.Context(), stream: stream}, info, func(_ any, ss grpc.ServerStream) error { return handle(ss) })
+	}
+	receive := func(ss grpc.ServerStream) error { return ss.RecvMsg(&rpc.Frame{}) }
+	var left grpc.ServerStream
+	require.NoError(t, session("s", func(ss grpc.ServerStream) error {
+		left = ss
+		return nil
+	}))
+	require.Error(t, receive(left))
+	require.NoError(t, session("t", receive))
 }

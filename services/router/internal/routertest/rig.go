@@ -38,9 +38,9 @@ func New(t testing.TB) *Rig {
 	return newRig(t, fixed, nil)
 }
 
-// NewBehind is New with other backends than the fixed ones.
-func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends) *Rig {
-	return newRig(t, behind, nil)
+// NewBehind is New with other backends than the fixed ones, and other times.
+func NewBehind(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change func(*proxy.Config)) *Rig {
+	return newRig(t, behind, change)
 }
 
 // NewPatient is New with other times to wait for clients, and interceptors.
@@ -67,7 +67,7 @@ func newRig(t testing.TB, behind func(*Rig, *rpc.Dialer) proxy.Backends, change 
 	table, err := route.NewTable(route.Services()...)
 	require.NoError(t, err)
 	config := proxy.Config{
-		ConnectTimeout: time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond,
+		ConnectTimeout: 30 * time.Second, RouteTimeout: 5 * time.Second, SlowAnswer: 20 * time.Millisecond,
 		FirstMessage: time.Minute, Idle: time.Minute, Stall: time.Minute, Heartbeat: time.Minute,
 	}
 	if change != nil {

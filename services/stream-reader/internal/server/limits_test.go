@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,19 +12,20 @@ import (
 	samsav1 "github.com/samsa-io/samsa/gen/samsa/v1"
 	"github.com/samsa-io/samsa/pkg/limit"
 	"github.com/samsa-io/samsa/pkg/rpc"
-
+	"github.com/samsa-io/samsa/services/stream-reader/internal/fake"
 	"github.com/samsa-io/samsa/services/stream-reader/internal/server"
 )
 
 func TestRead_IsHeldToTheRateOfItsStream(t *testing.T) {
-	r := newLimitedRig(t, "inproc:reader", server.Limits{Rates: limit.NewRates(limit.Rate{Records: 2}, "stream_reader.stream", nil)})
+	r := newLimitedRig(t, "inproc:reader", server.Limits{Rates: limit.NewRates(limit.Rate{Records: 1}, "stream_reader.stream", nil)})
 	s, other := r.create(0), r.create(1)
+	r.cluster.Append(s, false, slices.Repeat([]fake.Record{body(3)}, 100)) // a debt that is not gone soon
 	_, err := r.client.Read(t.Context(), readOf(s))
 	require.NoError(t, err)
 	_, err = r.client.Read(t.Context(), readOf(s))
 	d := requireError(t, err, codes.ResourceExhausted, samsav1.ErrorCode_ERROR_CODE_RESOURCE_EXHAUSTED)
 	require.Equal(t, "stream_reader.stream_records_per_sec", d.GetMetadata()["limit"])
-	require.Positive(t, rpc.RetryAfter(err))
+	require.Greater(t, rpc.RetryAfter(err), time.Minute)
 	_, err = r.client.Read(t.Context(), readOf(other))
 	require.NoError(t, err)
 }

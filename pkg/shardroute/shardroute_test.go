@@ -122,6 +122,7 @@ type writer struct {
 		breaks  bool    // the next Locate is done, but its answer is lost
 		silent  bool    // NotOwner comes without a hint
 		defers  bool    // asked to take the shard, it finds that the owner lives
+		late    bool    // asked to take the shard, it finds that time is up
 		calls   int
 		takes   []*clusterv1.TakeShardRequest
 	}
@@ -244,8 +245,11 @@ func (w *writer) TakeShard(ctx context.Context, r *clusterv1.TakeShardRequest) (
 	}
 	w.state.Lock()
 	w.state.takes = append(w.state.takes, r)
-	defers := w.state.defers
+	defers, late := w.state.defers, w.state.late
 	w.state.Unlock()
+	if late {
+		return nil, context.DeadlineExceeded
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if defers || padded(w.owner.GetIncarnation()) == w.incarnation {
@@ -567,9 +571,9 @@ func TestSearch_AsksASilentWriterLast(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	ranked := c.ranked()
 	c.own(ranked[1])
-	r := c.router(Options{TakeTimeout: 50 * time.Millisecond})
+	r := c.router(Options{})
 	requireLocated(t, r, ranked[1])
-	ranked[0].stick()
+	ranked[0].state.late = true
 	r.Report(shard, ranked[1].name) // asks the best-ranked one, in vain
 	requireLocated(t, r, ranked[2])
 	var order []string

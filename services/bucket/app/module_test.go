@@ -31,10 +31,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(postgres.StopAfter(m)) }
 
-// writer acknowledges all, except the first tombstone.
+// writer acknowledges all, tombstones only once it is willing.
 type writer struct {
 	clusterv1.UnimplementedWriterServiceServer
-	asked atomic.Int32
+	willing atomic.Bool
 }
 
 func (w *writer) ConfigureStream(context.Context, *clusterv1.ConfigureStreamRequest) (*clusterv1.ConfigureStreamResponse, error) {
@@ -42,7 +42,7 @@ func (w *writer) ConfigureStream(context.Context, *clusterv1.ConfigureStreamRequ
 }
 
 func (w *writer) TombstoneStream(context.Context, *clusterv1.TombstoneStreamRequest) (*clusterv1.TombstoneStreamResponse, error) {
-	if w.asked.Add(1) == 1 {
+	if !w.willing.Load() {
 		return nil, rpc.Errorf(samsav1.ErrorCode_ERROR_CODE_STORAGE_ERROR, "not now")
 	}
 	return &clusterv1.TombstoneStreamResponse{}, nil
@@ -64,6 +64,7 @@ func testConfig(t *testing.T) config.Config {
 func TestModule_ServesAndFinishesInsideThePlatform(t *testing.T) {
 	c := testConfig(t)
 	c.Bucket.FinishIntervalSecs, c.Bucket.FinishHoldSecs = 1, 1
+	owner := &writer{}
 	var dialer *rpc.Dialer
 	var names *catalog.Catalog
 	a := fx.New(
@@ -71,7 +72,7 @@ func TestModule_ServesAndFinishesInsideThePlatform(t *testing.T) {
 		fx.Module("writer", fx.Invoke(func(lc fx.Lifecycle, host *service.Host) error {
 			_, err := host.Serve(lc, service.Endpoint{
 				Role: discovery.RoleStreamWriter, Listen: "inproc:writer",
-				Register: func(s *grpc.Server) { clusterv1.RegisterWriterServiceServer(s, new(writer)) },
+				Register: func(s *grpc.Server) { clusterv1.RegisterWriterServiceServer(s, owner) },
 			})
 			return err
 		})),
@@ -93,6 +94,7 @@ func TestModule_ServesAndFinishesInsideThePlatform(t *testing.T) {
 	require.NoError(t, err)
 	_, err = streams.DeleteStream(t.Context(), &samsav1.DeleteStreamRequest{Bucket: "logs", Stream: "a"})
 	require.Equal(t, codes.Unavailable, status.Code(err), "%v", err)
+	owner.willing.Store(true)
 	require.Eventually(t, func() bool {
 		_, err := streams.GetStreamConfig(t.Context(), &samsav1.GetStreamConfigRequest{Bucket: "logs", Stream: "a"})
 		return status.Code(err) == codes.NotFound

@@ -248,6 +248,7 @@ func TestSession_FollowersOfADamagedBlockThatIsInTheirWayGoOnBehindIt(t *testing
 		r.cluster.InlineBytes = 0
 		one := r.session(all(s.Name), nil)
 		time.Sleep(time.Second)
+		synctest.Wait() // the beacon of this instant comes before the block
 		r.cluster.Append(s, true, records(0, 2, 1, 1))
 		r.cluster.Damage(s)
 		req := all(s.Name)

@@ -37,14 +37,17 @@ func (s *service) untilAsked(t *testing.T) {
 
 func TestEmptyStream_IsDeletedOnceItsOwnerSaysThatItIs(t *testing.T) {
 	s := start(t, minimum)
-	name := stream.Name{Bucket: "logs", Stream: "a"}
-	row, err := s.catalog.CreateStream(t.Context(), name, settings.Stream{DeleteOnEmptySeconds: new(uint64(1))})
-	require.NoError(t, err)
-	_, err = s.catalog.CreateStream(t.Context(), stream.Name{Bucket: "logs", Stream: "stays"}, settings.Stream{})
-	require.NoError(t, err)
+	others := map[string]settings.Stream{"stays": {}, "young": {DeleteOnEmptySeconds: new(uint64(3600))}}
+	for name, config := range others {
+		_, err := s.catalog.CreateStream(t.Context(), stream.Name{Bucket: "logs", Stream: name}, config)
+		require.NoError(t, err)
+	}
 	require.NoError(t, s.finisher.Round(t.Context()))
 	require.Zero(t, s.writer.timesAsked(), "it is too young")
 
+	name := stream.Name{Bucket: "logs", Stream: "a"}
+	row, err := s.catalog.CreateStream(t.Context(), name, settings.Stream{DeleteOnEmptySeconds: new(uint64(1))})
+	require.NoError(t, err)
 	s.untilAsked(t)
 	require.False(t, s.writer.hasEnded(row.ID))
 	s.untilAsked(t) // and again
@@ -62,8 +65,10 @@ func TestEmptyStream_IsDeletedOnceItsOwnerSaysThatItIs(t *testing.T) {
 	require.True(t, s.writer.hasEnded(row.ID))
 	_, err = s.GetStreamConfig(t.Context(), &samsav1.GetStreamConfigRequest{Bucket: "logs", Stream: "a"})
 	requireError(t, err, codes.NotFound, samsav1.ErrorCode_ERROR_CODE_NOT_FOUND)
-	_, _, err = s.catalog.LookupStream(t.Context(), stream.Name{Bucket: "logs", Stream: "stays"})
-	require.NoError(t, err)
+	for name := range others {
+		_, _, err = s.catalog.LookupStream(t.Context(), stream.Name{Bucket: "logs", Stream: name})
+		require.NoError(t, err)
+	}
 }
 
 func TestEmptyStream_WhoseRowOutlivedItsEndGoesWithTheNextRound(t *testing.T) {

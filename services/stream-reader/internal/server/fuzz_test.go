@@ -33,12 +33,17 @@ func FuzzRequests(f *testing.F) {
 		f.Add(uint8(0), wire)
 		f.Add(uint8(1), wire)
 	}
+	_, err := r.client.Read(f.Context(), readOf(s)) // connects
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, which uint8, wire []byte) {
 		method := methods[int(which)%len(methods)]
 		// Sessions, and reads that wait, go on for ever.
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		stream, err := r.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method, grpc.ForceCodecV2(rpc.FrameCodec()))
+		if ctx.Err() != nil {
+			return
+		}
 		require.NoError(t, err)
 		_ = stream.SendMsg(rpc.NewFrame(wire))
 		_ = stream.CloseSend()

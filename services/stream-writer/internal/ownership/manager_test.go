@@ -105,9 +105,11 @@ func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.
 		"not there, unregistered":       {nil, true, nil, shardlog.OwnerGone},
 		"not there, of an earlier time": {nil, true, []discovery.Member{{Instance: "other", Incarnation: "newer"}}, shardlog.OwnerGone},
 	} {
-		m := manager(newPeer(t, tc.answer), tc.members...)
-		got, _ := m.AskHandOver(t.Context(), segment.ChainEntry{Owner: log}, tc.planned)
-		require.Equal(t, tc.want, got, name)
+		synctest.Test(t, func(t *testing.T) {
+			m := manager(newPeer(t, tc.answer), tc.members...)
+			got, _ := m.AskHandOver(t.Context(), segment.ChainEntry{Owner: log}, tc.planned)
+			require.Equal(t, tc.want, got, name)
+		})
 	}
 }
 
@@ -116,7 +118,7 @@ func TestAskHandOver_EndsARegisteredOwnerOnlyIfSomebodyNeedsTheShard(t *testing.
 func TestAskHandOver_WaitsForAnOwnerThatIsLettingGo(t *testing.T) {
 	entry := segment.ChainEntry{Owner: stream.Incarnation{7}}
 	for name, tc := range map[string]struct {
-		answers int // until it has handed over
+		answers int64 // until it has handed over
 		planned bool
 		want    shardlog.OwnerAnswer
 		end     stream.Slot
@@ -126,20 +128,22 @@ func TestAskHandOver_WaitsForAnOwnerThatIsLettingGo(t *testing.T) {
 		"never, planned":    {1 << 30, true, shardlog.OwnerKeeps, 0},
 		"never, and needed": {1 << 30, false, shardlog.OwnerGone, 0},
 	} {
-		left := tc.answers
-		m := manager(newPeer(t, func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
-			if left--; left == 0 {
-				return &clusterv1.HandOverShardResponse{HandedOver: true, EndSlot: 9}, nil
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond):
-			}
-			return &clusterv1.HandOverShardResponse{HandingOver: true}, nil
-		}))
-		got, end := m.AskHandOver(t.Context(), entry, tc.planned)
-		require.Equal(t, tc.want, got, name)
-		require.Equal(t, tc.end, end, name)
+		synctest.Test(t, func(t *testing.T) {
+			var asked atomic.Int64
+			m := manager(newPeer(t, func(ctx context.Context) (*clusterv1.HandOverShardResponse, error) {
+				if asked.Add(1) == tc.answers {
+					return &clusterv1.HandOverShardResponse{HandedOver: true, EndSlot: 9}, nil
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(100 * time.Millisecond):
+				}
+				return &clusterv1.HandOverShardResponse{HandingOver: true}, nil
+			}))
+			got, end := m.AskHandOver(t.Context(), entry, tc.planned)
+			require.Equal(t, tc.want, got, name)
+			require.Equal(t, tc.end, end, name)
+		})
 	}
 }
 

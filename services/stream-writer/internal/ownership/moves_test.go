@@ -100,26 +100,28 @@ func other(incarnation stream.Incarnation, drained bool) discovery.Member {
 }
 
 func TestDrained_GivesItsShardsAwayUntilItOwnsNone(t *testing.T) {
-	o := &taker{offers: make(chan *clusterv1.TakeShardRequest, 64)}
-	o.refuse.Store(2)
-	m := manager(serve(t, o), other(stream.Incarnation{8}, false))
-	m.cfg.PlannedTimeout = 10 * time.Second
-	own(m, stream.Incarnation{1})
-	require.Len(t, m.Standing().Owned, 4)
-	ctx, cancel := context.WithCancel(t.Context())
-	var loop sync.WaitGroup
-	loop.Go(func() { m.Run(ctx, &stuck{taken: map[stream.Shard]int{}}) })
-	m.SetDrained(true)
-	for range 4 {
-		r := <-o.offers
-		require.True(t, r.GetPlanned())
-		require.False(t, m.Keeps(stream.Shard(r.GetShard())))
-		m.Lost(stream.Shard(r.GetShard()))
-	}
-	require.Eventually(t, func() bool { return len(m.Standing().Owned) == 0 }, 10*time.Second, time.Millisecond)
-	require.True(t, m.Standing().Drained)
-	cancel()
-	loop.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		o := &taker{offers: make(chan *clusterv1.TakeShardRequest, 64)}
+		o.refuse.Store(2)
+		m := manager(serve(t, o), other(stream.Incarnation{8}, false))
+		own(m, stream.Incarnation{1})
+		require.Len(t, m.Standing().Owned, 4)
+		ctx, cancel := context.WithCancel(t.Context())
+		var loop sync.WaitGroup
+		loop.Go(func() { m.Run(ctx, &stuck{taken: map[stream.Shard]int{}}) })
+		m.SetDrained(true)
+		for range 4 {
+			r := <-o.offers
+			require.True(t, r.GetPlanned())
+			require.False(t, m.Keeps(stream.Shard(r.GetShard())))
+			m.Lost(stream.Shard(r.GetShard()))
+		}
+		synctest.Wait()
+		require.Empty(t, m.Standing().Owned)
+		require.True(t, m.Standing().Drained)
+		cancel()
+		loop.Wait()
+	})
 }
 
 func TestDrained_KeepsWhatNobodyElseCanTake(t *testing.T) {

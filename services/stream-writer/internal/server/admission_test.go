@@ -42,10 +42,16 @@ func (a *Admission) empty() bool { return !a.holds(0) }
 func TestAdmission_HoldsTheRoomOfABatchWhoseClientHasLeft(t *testing.T) {
 	store := gatedStore{objstore.NewMem(), make(chan struct{})}
 	c := start(t, store)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := c.Append(ctx, &samsav1.AppendRequest{Bucket: "bucket", Stream: "s", Records: body("x")})
-	require.Error(t, err)
+	failed := make(chan error)
+	go func() {
+		_, err := c.Append(ctx, &samsav1.AppendRequest{Bucket: "bucket", Stream: "s", Records: body("x")})
+		failed <- err
+	}()
+	require.Eventually(t, func() bool { return !c.admission.empty() }, 5*time.Second, time.Millisecond)
+	cancel()
+	require.Error(t, <-failed)
 	require.Never(t, c.admission.empty, 100*time.Millisecond, 10*time.Millisecond, "the batch is still in memory")
 	close(store.gate)
 	require.Eventually(t, c.admission.empty, 5*time.Second, 10*time.Millisecond)

@@ -21,28 +21,29 @@ const (
 	blocks    = 20
 )
 
-// block is this test binary's. Its lock is held until the process ends.
-var block = sync.OnceValues(func() (first int, err error) {
+// ports are a block, and the file that keeps it this test binary's until that ends.
+type ports struct {
+	first int
+	lock  *os.File
+}
+
+var block = sync.OnceValues(func() (ports, error) {
 	dir := filepath.Join(os.TempDir(), fmt.Sprintf("samsa-test-ports-%d", os.Getuid()))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, err
+		return ports{}, err
 	}
 	for _, i := range rand.Perm(blocks) {
 		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(i)), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return 0, err
+			return ports{}, err
 		}
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			lock = f
-			return firstPort + i*blockSize, nil
+			return ports{firstPort + i*blockSize, f}, nil
 		}
 		_ = f.Close()
 	}
-	return 0, fmt.Errorf("all %d blocks of ports are in use: see the locks in %s", blocks, dir)
+	return ports{}, fmt.Errorf("all %d blocks of ports are in use: see the locks in %s", blocks, dir)
 })
-
-// lock keeps the block's file open.
-var lock *os.File
 
 // taken are the ports given out by this test binary.
 var taken struct {
@@ -53,7 +54,7 @@ var taken struct {
 // freePort is a port that nobody listens on.
 func freePort(t testing.TB) int {
 	t.Helper()
-	first, err := block()
+	b, err := block()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func freePort(t testing.TB) int {
 		taken.ports = map[int]bool{}
 	}
 	for _, i := range rand.Perm(blockSize) {
-		port := first + i
+		port := b.first + i
 		if taken.ports[port] {
 			continue
 		}
@@ -75,7 +76,7 @@ func freePort(t testing.TB) int {
 		taken.ports[port] = true
 		return port
 	}
-	t.Fatalf("no free port from %d to %d", first, first+blockSize-1)
+	t.Fatalf("no free port from %d to %d", b.first, b.first+blockSize-1)
 	return 0
 }
 

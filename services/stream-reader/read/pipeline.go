@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-
 	"github.com/samsa-io/samsa/services/stream-reader/frame"
 )
 

@@ -161,7 +161,7 @@ func (c *call) received(frame *rpc.Frame) error {
 func (c *call) enterStream(frame *rpc.Frame) error {
 	name, err := route.StreamName(frame.Bytes())
 	if err != nil {
-		return nil //nolint:nilerr // see above
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // testPrefix is how the databases of tests begin.
@@ -149,8 +151,9 @@ func (m stopAfter) Run() int {
 	return code
 }
 
-// TempDir is a folder for a test's own Server. Unlike t.TempDir's it can be
-// passed by the user that the server runs as under root.
+// TempDir is a folder for a test's own Server, with a port that stays the test's
+// over restarts. Unlike t.TempDir's it can be passed by the user that the server
+// runs as under root.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "samsa-postgres-")
@@ -161,5 +164,10 @@ func TempDir(t testing.TB) string {
 	if err = os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	release, err := ports.Reserve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	return dir
 }

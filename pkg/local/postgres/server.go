@@ -86,10 +86,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err = s.home.endPredecessor(ctx, s.options.Log); err != nil {
 		return nil, err
 	}
-	if err = s.launch(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return ports.Start(ctx, s.options.Dir, func(port int) (*Server, error) { return s, s.launch(ctx, port) })
 }
 
 // prepare settles everything that does not need a PostgreSQL yet.
@@ -114,27 +111,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// launch starts the server on the last port, or on a free one if that is taken.
-func (s *Server) launch(ctx context.Context) error {
-	port, err := ports.Choose(s.options.Dir)
-	if err != nil {
-		return err
-	}
-	const attempts = 3 // a free port may be taken before the server has it
-	for attempt := 1; ; attempt++ {
-		if err = s.launchOn(ctx, port); err == nil {
-			return ports.Save(s.options.Dir, port)
-		}
-		if ports.IsFree(port) || attempt == attempts || ctx.Err() != nil {
-			return err
-		}
-		if port, err = ports.Free(); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *Server) launchOn(ctx context.Context, port int) (err error) {
+func (s *Server) launch(ctx context.Context, port int) (err error) {
 	if s.process, err = s.home.start(port, s.options.Log); err != nil {
 		return err
 	}

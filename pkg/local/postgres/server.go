@@ -66,11 +66,24 @@ type Server struct {
 
 // Start starts the server on o.Dir, creating the database there if there is
 // none, and returns once it answers.
-func Start(ctx context.Context, o Options) (_ *Server, err error) {
-	s := &Server{options: o.withDefaults()}
+func Start(ctx context.Context, o Options) (*Server, error) {
+	lock, err := lockFolder(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start PostgreSQL in %s: %w", o.Dir, err)
+	}
+	s, err := startLocked(ctx, o, lock)
+	if err != nil {
+		_ = lock.Close()
+	}
+	return s, err
+}
+
+// startLocked starts a server on a folder that is locked; if it cannot, the
+// folder stays locked.
+func startLocked(ctx context.Context, o Options, lock *os.File) (_ *Server, err error) {
+	s := &Server{options: o.withDefaults(), lock: lock}
 	defer func() {
 		if err != nil {
-			s.unlock()
 			err = fmt.Errorf("start PostgreSQL in %s: %w", o.Dir, err)
 		}
 	}()
@@ -92,12 +105,6 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 // prepare settles everything that does not need a PostgreSQL yet.
 func (s *Server) prepare(ctx context.Context) (err error) {
 	if s.options.Dir, err = filepath.Abs(s.options.Dir); err != nil {
-		return err
-	}
-	if err = os.MkdirAll(s.options.Dir, 0o755); err != nil {
-		return err
-	}
-	if s.lock, err = lockFolder(s.options.Dir); err != nil {
 		return err
 	}
 	if s.password, err = loadPassword(s.options.Dir); err != nil {
@@ -191,6 +198,10 @@ func (s *Server) PID() int { return s.process.pid }
 // Options.StopTimeout, or than ctx lasts, is killed, which it recovers from.
 func (s *Server) Stop(ctx context.Context) error {
 	defer s.unlock()
+	return s.end(ctx)
+}
+
+func (s *Server) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.StopTimeout)
 	defer cancel()
 	s.process.signal(syscall.SIGINT) // "fast shutdown"
@@ -210,11 +221,16 @@ func (s *Server) unlock() {
 	}
 }
 
+const lockName = "lock"
+
 var errInUse = errors.New("another program uses this folder: stop it, or choose another folder")
 
-// lockFolder makes sure that one Server runs on a folder.
+// lockFolder makes sure that one Server runs on a folder, which it makes.
 func lockFolder(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

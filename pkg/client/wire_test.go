@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,27 +116,26 @@ func FuzzReadMessage(f *testing.F) {
 	})
 }
 
-// scripted is a StreamService that plays given messages to each session in turn.
+// scripted is a StreamService that plays given messages to each session in turn,
+// the last ones to all further sessions.
 type scripted struct {
 	samsav1.UnimplementedStreamServiceServer
-	sessions chan func(samsav1.StreamService_ReadSessionServer) error
+	sessions []func(samsav1.StreamService_ReadSessionServer) error
+	begun    atomic.Int64
 	reads    []*samsav1.SequencedRecord
 }
 
-func (s scripted) ReadSession(_ *samsav1.ReadSessionRequest, call samsav1.StreamService_ReadSessionServer) error {
-	return (<-s.sessions)(call)
+func (s *scripted) ReadSession(_ *samsav1.ReadSessionRequest, call samsav1.StreamService_ReadSessionServer) error {
+	return s.sessions[min(int(s.begun.Add(1)), len(s.sessions))-1](call)
 }
 
-func (s scripted) Read(context.Context, *samsav1.ReadRequest) (*samsav1.ReadResponse, error) {
+func (s *scripted) Read(context.Context, *samsav1.ReadRequest) (*samsav1.ReadResponse, error) {
 	return &samsav1.ReadResponse{Output: &samsav1.ReadResponse_Batch{Batch: &samsav1.SequencedRecordBatch{Records: s.reads}}}, nil
 }
 
 func script(t *testing.T, reads []*samsav1.SequencedRecord, sessions ...func(samsav1.StreamService_ReadSessionServer) error) *Stream {
 	t.Helper()
-	s := scripted{sessions: make(chan func(samsav1.StreamService_ReadSessionServer) error, len(sessions)), reads: reads}
-	for _, f := range sessions {
-		s.sessions <- f
-	}
+	s := &scripted{sessions: sessions, reads: reads}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	server := grpc.NewServer()

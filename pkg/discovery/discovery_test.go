@@ -86,6 +86,22 @@ func TestRegister_MakesAMemberKnownUntilItWithdraws(t *testing.T) {
 	require.NoError(t, g.Withdraw(t.Context()), "again")
 }
 
+func TestWithdraw_IsHeardThoughEtcdLostTheMember(t *testing.T) {
+	server := etcd.ForTest(t)
+	g := register(t, newRegistry(t, server, Options{Heartbeat: time.Hour, LeaseTTL: 2 * time.Hour}), writer("a"))
+	members := newRegistry(t, server, Options{Heartbeat: time.Second, LeaseTTL: time.Hour}).Watch(RoleStreamWriter)
+	requireMembers(t, members, "a")
+	server.Stop()
+	requireLost(t, members)
+	server.Forget()
+	server.Restart()
+	requireCurrent(t, members)
+	require.Equal(t, []string{"a"}, instances(members.Snapshot()), "held: it may register again")
+
+	require.NoError(t, g.Withdraw(t.Context()))
+	require.Eventually(t, func() bool { return len(members.Snapshot()) == 0 }, soon, tick)
+}
+
 func TestRegister_RefusesWhatCannotBeAKey(t *testing.T) {
 	r := newRegistry(t, etcd.ForTest(t), quick)
 	_, err := r.Register(t.Context(), Member{Role: "r", Instance: "a/b"})
@@ -190,8 +206,9 @@ func TestWatch_SurvivesCompaction(t *testing.T) {
 	client := server.Client()
 	r := newRegistry(t, server, quick)
 	register(t, r, writer("a"))
-	f := &follower{Members: newMembers(RoleStreamWriter, newMetrics(nil)), client: client, options: quick.withDefaults(),
-		prefix: r.keys.role(RoleStreamWriter), log: quick.withDefaults().Log, view: newView()}
+	patient := Options{Heartbeat: soon}.withDefaults() // it finds out before the first heartbeat
+	f := &follower{Members: newMembers(RoleStreamWriter, newMetrics(nil)), client: client, options: patient,
+		prefix: r.keys.role(RoleStreamWriter), log: patient.Log, view: newView()}
 	require.NoError(t, f.reload(t.Context()))
 	for range 10 {
 		_, err := client.Put(t.Context(), "x", "y")
@@ -268,6 +285,7 @@ func TestResolver_ConnectsToTheMembersOfARole(t *testing.T) {
 	require.NoError(t, check(), "known members serve while etcd is down")
 	server.Restart()
 	register(t, r, writer("b"))
+	require.Eventually(t, func() bool { return a.Err() == nil }, soon, tick)
 	require.NoError(t, a.Withdraw(t.Context()))
 	requireMembers(t, r.Watch(RoleStreamWriter), "b")
 	require.Eventually(t, func() bool { return check() == nil }, soon, tick)

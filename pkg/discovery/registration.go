@@ -28,8 +28,9 @@ type Registration struct {
 	err    error
 
 	// Used by the goroutine alone, and by Withdraw after it.
-	lease clientv3.LeaseID // 0: none
-	put   bool             // member stands in etcd under lease
+	lease     clientv3.LeaseID // 0: none
+	put       bool             // member stands in etcd under lease
+	withdrawn bool
 }
 
 // Register makes m known and keeps it so, over restarts of etcd and the loss of
@@ -88,17 +89,33 @@ func (g *Registration) Err() error {
 // etcd does not answer before ctx ends, the lease runs out by itself.
 func (g *Registration) Withdraw(ctx context.Context) error {
 	g.stop()
-	if g.lease == 0 {
+	if g.withdrawn {
 		return nil
 	}
-	err := g.say(ctx, record{Member: g.current(), Leaving: true})
-	_, revokeErr := g.registry.client.Revoke(ctx, g.lease)
-	g.lease = 0
-	if err = errors.Join(err, revokeErr); err != nil {
+	g.withdrawn = true
+	if err := g.leave(ctx); err != nil {
 		return fmt.Errorf("withdraw %s from etcd (its lease runs out within %v): %w",
 			g.member.Instance, g.registry.options.LeaseTTL, err)
 	}
 	return nil
+}
+
+// leave puts the word even if etcd has forgotten the member: those who watch keep
+// a member that etcd lost for a while, unless it said that it leaves.
+func (g *Registration) leave(ctx context.Context) error {
+	leaving := record{Member: g.current(), Leaving: true}
+	err := g.establish(ctx, leaving)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		err = g.establish(ctx, leaving)
+	}
+	if g.lease == 0 {
+		return err
+	}
+	_, revokeErr := g.registry.client.Revoke(ctx, g.lease)
+	if errors.Is(revokeErr, rpctypes.ErrLeaseNotFound) {
+		revokeErr = nil // it ran out
+	}
+	return errors.Join(err, revokeErr)
 }
 
 func (g *Registration) stop() {
@@ -170,7 +187,7 @@ func (g *Registration) beat(ctx context.Context) error {
 		}
 		g.forgotten()
 	}
-	return g.establish(ctx)
+	return g.establish(ctx, record{Member: g.current()})
 }
 
 func (g *Registration) forgotten() {
@@ -178,8 +195,8 @@ func (g *Registration) forgotten() {
 	g.registry.metrics.reregistrations.Inc()
 }
 
-// establish gets a lease if there is none and puts the member under it.
-func (g *Registration) establish(ctx context.Context) error {
+// establish gets a lease if there is none and puts the record under it.
+func (g *Registration) establish(ctx context.Context, r record) error {
 	if g.lease == 0 {
 		seconds := int64((g.registry.options.LeaseTTL + time.Second - 1) / time.Second)
 		granted, err := g.registry.client.Grant(ctx, seconds)
@@ -188,7 +205,7 @@ func (g *Registration) establish(ctx context.Context) error {
 		}
 		g.lease = granted.ID
 	}
-	err := g.say(ctx, record{Member: g.current()})
+	err := g.say(ctx, r)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		g.forgotten()
 	}

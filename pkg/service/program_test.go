@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -73,10 +75,10 @@ func (p *program) expect(t *testing.T, line string) {
 }
 
 func TestMain_StopsInOrderOnSIGTERMAndSIGINT(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		p := runTestProgram(t, "fast")
 		p.expect(t, "started")
-		require.NoError(t, p.Process.Signal(signal))
+		require.NoError(t, p.Process.Signal(s))
 		p.expect(t, "stopping")
 		p.expect(t, "stopped")
 		require.NoError(t, p.Wait(), "exit code 0")
@@ -104,6 +106,62 @@ func TestRunApp_ReportsWhyItCouldNotStart(t *testing.T) {
 	}, &stderr)
 	require.Equal(t, ExitFailed, code)
 	require.Equal(t, "could not start: no such bucket\n", stderr.String())
+}
+
+// raise sends this process a signal and returns once it has been delivered.
+func raise(t *testing.T) {
+	delivered := make(chan os.Signal, 1)
+	signal.Notify(delivered, syscall.SIGTERM)
+	defer signal.Stop(delivered)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Error(err)
+		return
+	}
+	<-delivered
+}
+
+// surviveSignals keeps those that nobody hears from ending the test.
+func surviveSignals(t *testing.T) {
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGTERM)
+	t.Cleanup(func() { signal.Stop(ignored) })
+}
+
+func TestRunApp_EndsOnASignalWhileItBuilds(t *testing.T) {
+	surviveSignals(t)
+	built := make(chan struct{})
+	code := RunApp(func() *fx.App {
+		defer close(built)
+		raise(t)
+		return fx.New(fx.NopLogger, fx.Invoke(func(lc fx.Lifecycle) {
+			lc.Append(fx.StartHook(func() { t.Error("started") }))
+		}))
+	}, io.Discard)
+	<-built
+	require.Equal(t, ExitFailed, code)
+}
+
+// Both signals come before RunApp has had the time to do anything about the
+// first.
+func TestRunApp_HearsTwoSignalsInARow(t *testing.T) {
+	surviveSignals(t)
+	for range 100 {
+		var stderr strings.Builder
+		ended := make(chan struct{})
+		code := RunApp(func() *fx.App {
+			return fx.New(fx.NopLogger, fx.StopTimeout(time.Second), fx.Invoke(func(lc fx.Lifecycle) {
+				lc.Append(fx.StartStopHook(func() { raise(t); raise(t) }, func(ctx context.Context) {
+					select {
+					case <-ended:
+					case <-ctx.Done():
+					}
+				}))
+			}))
+		}, &stderr)
+		close(ended)
+		require.Equal(t, ExitFailed, code)
+		require.Equal(t, "told twice: ending at once\n", stderr.String())
+	}
 }
 
 func TestRunApp_EndsWithTheExitCodeOfShutdown(t *testing.T) {

@@ -82,24 +82,50 @@ func (p Program) sections() []config.Section {
 // and returns the exit code. A second signal, or one before there is anything to
 // stop, ends it at once.
 func RunApp(build func() *fx.App, stderr io.Writer) int {
-	app := buildApp(build)
+	signals := listen()
+	defer signal.Stop(signals)
+	app := buildApp(build, signals)
 	if app == nil {
 		return ExitFailed
 	}
-	// From here on fx listens for signals: they show up in told.
+	// From here on fx listens for signals, too: the first one shows up in told.
 	told := app.Wait()
-	if code, started := startApp(app, told, stderr); !started {
+	if len(signals) > 0 { // it came while the app was built
+		release(app)
+		return ExitFailed
+	}
+	if code, started := startApp(app, told, signals, stderr); !started {
 		return code
 	}
 	signaled := <-told
-	return max(signaled.ExitCode, stopApp(app, stderr))
+	forgetFirst(signals)
+	return max(signaled.ExitCode, stopApp(app, signals, stderr))
+}
+
+// listen gives every signal, from now on: one that came while nobody listened
+// would be lost. It has room for the first, which fx tells of, and the second.
+func listen() chan os.Signal {
+	signals := make(chan os.Signal, 2)
+	hear(signals)
+	return signals
+}
+
+func hear(signals chan<- os.Signal) { signal.Notify(signals, os.Interrupt, syscall.SIGTERM) }
+
+// forgetFirst takes the signal that fx told of out of signals; fx.Shutdowner
+// left none there.
+func forgetFirst(signals chan os.Signal) {
+	// A signal reaches one channel after the other. Notify waits until it has
+	// reached them all.
+	hear(signals)
+	select {
+	case <-signals:
+	default:
+	}
 }
 
 // buildApp returns nil if a signal came before all was built.
-func buildApp(build func() *fx.App) *fx.App {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func buildApp(build func() *fx.App, signals <-chan os.Signal) *fx.App {
 	built := make(chan *fx.App, 1)
 	go func() { built <- build() }()
 	select {
@@ -112,7 +138,7 @@ func buildApp(build func() *fx.App) *fx.App {
 
 // startApp starts the app. A signal meanwhile stops it once it has started: its
 // hooks run to their ends, so that what they began is ended in order too.
-func startApp(app *fx.App, told <-chan fx.ShutdownSignal, stderr io.Writer) (code int, started bool) {
+func startApp(app *fx.App, told <-chan fx.ShutdownSignal, signals chan os.Signal, stderr io.Writer) (code int, started bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), app.StartTimeout())
 	defer cancel()
 	result := make(chan error, 1)
@@ -124,7 +150,8 @@ func startApp(app *fx.App, told <-chan fx.ShutdownSignal, stderr io.Writer) (cod
 		}
 		return report(stderr, "could not start", err), err == nil
 	case signaled := <-told:
-		return finishStart(app, signaled, result, stderr), false
+		forgetFirst(signals)
+		return finishStart(app, signaled, result, signals, stderr), false
 	}
 }
 
@@ -136,28 +163,25 @@ func release(app *fx.App) {
 	_ = app.Stop(ctx)
 }
 
-func finishStart(app *fx.App, signaled fx.ShutdownSignal, result <-chan error, stderr io.Writer) int {
-	code, ended := await(result, "could not start", stderr)
+func finishStart(app *fx.App, signaled fx.ShutdownSignal, result <-chan error, again <-chan os.Signal, stderr io.Writer) int {
+	code, ended := await(result, again, "could not start", stderr)
 	if !ended || code != ExitOK {
 		return code
 	}
-	return max(signaled.ExitCode, stopApp(app, stderr))
+	return max(signaled.ExitCode, stopApp(app, again, stderr))
 }
 
-func stopApp(app *fx.App, stderr io.Writer) int {
+func stopApp(app *fx.App, again <-chan os.Signal, stderr io.Writer) int {
 	ctx, cancel := context.WithTimeout(context.Background(), app.StopTimeout())
 	defer cancel()
 	result := make(chan error, 1)
 	go func() { result <- app.Stop(ctx) }()
-	code, _ := await(result, "did not stop cleanly", stderr)
+	code, _ := await(result, again, "did not stop cleanly", stderr)
 	return code
 }
 
 // await waits for a start or stop to end, or for the signal that ends it at once.
-func await(result <-chan error, complaint string, stderr io.Writer) (code int, ended bool) {
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(again)
+func await(result <-chan error, again <-chan os.Signal, complaint string, stderr io.Writer) (code int, ended bool) {
 	select {
 	case err := <-result:
 		return report(stderr, complaint, err), true

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -52,21 +51,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err = os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	// Between the choice and the use of a port another may take it, etcd's own
-	// listener for peers among them.
-	for tries := 3; ; tries-- {
-		port, err := ports.Choose(o.Dir)
-		if err != nil {
-			return nil, err
-		}
-		s, err := start(ctx, o, port)
-		if err == nil {
-			return s, ports.Save(o.Dir, port)
-		}
-		if tries == 1 || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, err
-		}
-	}
+	return ports.Start(ctx, o.Dir, func(port int) (*Server, error) { return start(ctx, o, port) })
 }
 
 func start(ctx context.Context, o Options, port int) (*Server, error) {

@@ -9,6 +9,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // TestServer is an etcd that a test stops and starts as it likes, always on the
@@ -25,6 +27,11 @@ type TestServer struct {
 func ForTest(t testing.TB) *TestServer {
 	t.Helper()
 	s := &TestServer{t: t, dir: t.TempDir()}
+	release, err := ports.Reserve(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // TestServer is a NATS server that a test stops and starts as it likes, always
@@ -21,6 +23,11 @@ type TestServer struct {
 func ForTest(t testing.TB) *TestServer {
 	t.Helper()
 	s := &TestServer{t: t, dir: t.TempDir()}
+	release, err := ports.Reserve(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	s.Restart()
 	t.Cleanup(s.Stop)
 	return s

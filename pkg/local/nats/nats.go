@@ -40,33 +40,20 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.StartTimeout <= 0 {
 		o.StartTimeout = 10 * time.Second
 	}
-	port, err := choosePort(o.Dir)
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+			return nil, fmt.Errorf("start NATS: %w", err)
+		}
+	}
+	s, err := ports.Start(ctx, o.Dir, func(port int) (*Server, error) { return start(ctx, o, port) })
 	if err != nil {
 		return nil, fmt.Errorf("start NATS: %w", err)
 	}
-	s, err := start(o, port)
-	if err != nil {
-		return nil, fmt.Errorf("start NATS on port %d: %w", port, err)
-	}
-	o.Log.Info("NATS runs", zap.Int("port", port))
+	o.Log.Info("NATS runs", zap.Int("port", s.Port))
 	return s, nil
 }
 
-func choosePort(dir string) (int, error) {
-	if dir == "" {
-		return ports.Free()
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return 0, err
-	}
-	port, err := ports.Choose(dir)
-	if err != nil {
-		return 0, err
-	}
-	return port, ports.Save(dir, port)
-}
-
-func start(o Options, port int) (*Server, error) {
+func start(ctx context.Context, o Options, port int) (*Server, error) {
 	n, err := server.NewServer(&server.Options{
 		ServerName: "samsa", Host: ports.Loopback, Port: port,
 		NoSigs:          true, // signals are the program's
@@ -75,14 +62,30 @@ func start(o Options, port int) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.SetLoggerV2(logger{o.Log.Sugar()}, false, false, false)
+	log := logger{log: o.Log.Sugar(), failed: make(chan error, 1)}
+	n.SetLoggerV2(log, false, false, false)
 	n.Start()
-	if !n.ReadyForConnections(o.StartTimeout) {
+	if err = awaitReady(ctx, n, log.failed, o.StartTimeout); err != nil {
 		n.Shutdown()
 		n.WaitForShutdown()
-		return nil, fmt.Errorf("not ready within %v", o.StartTimeout)
+		return nil, fmt.Errorf("on port %d: %w", port, err)
 	}
 	return &Server{URL: "nats://" + ports.Address(port), Port: port, server: n}, nil
+}
+
+func awaitReady(ctx context.Context, n *server.Server, failed <-chan error, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready within %v", timeout))
+	defer cancel()
+	for !n.ReadyForConnections(50 * time.Millisecond) {
+		select {
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		default:
+		}
+	}
+	return nil
 }
 
 // InProcess makes nats.Connect reach this server without a socket.
@@ -105,11 +108,21 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // logger passes on what a person must know; the rest is for debugging.
-type logger struct{ log *zap.SugaredLogger }
+type logger struct {
+	log    *zap.SugaredLogger
+	failed chan error // has room for one: why the server cannot run
+}
 
 func (l logger) Noticef(format string, v ...any) { l.log.Debugf("NATS: "+format, v...) }
 func (l logger) Warnf(format string, v ...any)   { l.log.Debugf("NATS: "+format, v...) }
 func (l logger) Errorf(format string, v ...any)  { l.log.Errorf("NATS: "+format, v...) }
-func (l logger) Fatalf(format string, v ...any)  { l.log.Errorf("NATS: "+format, v...) }
 func (l logger) Debugf(format string, v ...any)  { l.log.Debugf("NATS: "+format, v...) }
 func (l logger) Tracef(format string, v ...any)  { l.log.Debugf("NATS: "+format, v...) }
+
+func (l logger) Fatalf(format string, v ...any) {
+	l.Errorf(format, v...)
+	select {
+	case l.failed <- fmt.Errorf(format, v...):
+	default:
+	}
+}

@@ -7,9 +7,30 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStart_TakesAnotherPortIfTheLastOneIsTaken(t *testing.T) {
+	taken, dir := ForTest(t), t.TempDir()
+	require.NoError(t, ports.Save(dir, taken.Port))
+	s, err := Start(t.Context(), Options{Dir: dir})
+	require.NoError(t, err)
+	require.NotEqual(t, taken.Port, s.Port)
+	require.NoError(t, s.Stop(t.Context()))
+}
+
+// Another may listen since the port was found free.
+func TestStart_SaysAtOnceThatItsPortIsTaken(t *testing.T) {
+	taken := ForTest(t)
+	begun := time.Now()
+	_, err := start(t.Context(), Options{Log: zap.NewNop(), StartTimeout: time.Minute}, taken.Port)
+	require.ErrorContains(t, err, "address already in use")
+	require.Less(t, time.Since(begun), time.Minute)
+}
 
 func TestStart_CarriesMessagesBetweenASocketAndTheProcess(t *testing.T) {
 	s := ForTest(t)

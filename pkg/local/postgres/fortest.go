@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 )
 
 // testPrefix is how the databases of tests begin.
@@ -80,21 +82,48 @@ func startForTests(ctx context.Context) (*Server, error) {
 // startClean starts a server without databases of earlier tests. Data that was
 // not durable may be broken, or of a version that is gone: then it starts anew.
 func startClean(ctx context.Context, dir string) (*Server, error) {
-	o := Options{Dir: dir, Fast: true}
-	s, err := Start(ctx, o)
-	if err == nil {
-		if err = s.dropTestDatabases(ctx); err == nil {
-			return s, nil
-		}
-		_ = s.Stop(ctx)
-	}
-	if errors.Is(err, errInUse) {
+	lock, err := lockFolder(dir)
+	if err != nil {
 		return nil, err
 	}
-	if removeErr := os.RemoveAll(dir); removeErr != nil {
-		return nil, errors.Join(err, removeErr)
+	o := Options{Dir: dir, Fast: true}
+	s, err := startUsed(ctx, o, lock)
+	if err == nil {
+		return s, nil
 	}
-	return Start(ctx, o)
+	// Locked all the while: else another binary would start on what is removed.
+	if removeErr := empty(dir); removeErr != nil {
+		err = errors.Join(err, removeErr)
+	} else {
+		s, err = startLocked(ctx, o, lock)
+	}
+	if err != nil {
+		_ = lock.Close()
+	}
+	return s, err
+}
+
+// startUsed starts on what earlier tests left, and removes their databases.
+func startUsed(ctx context.Context, o Options, lock *os.File) (*Server, error) {
+	s, err := startLocked(ctx, o, lock)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.dropTestDatabases(ctx); err != nil {
+		return nil, errors.Join(err, s.end(ctx))
+	}
+	return s, nil
+}
+
+// empty removes all but the lock, which would be another file if made anew.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != lockName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }
 
 func (s *Server) dropTestDatabases(ctx context.Context) error {
@@ -149,8 +178,9 @@ func (m stopAfter) Run() int {
 	return code
 }
 
-// TempDir is a folder for a test's own Server. Unlike t.TempDir's it can be
-// passed by the user that the server runs as under root.
+// TempDir is a folder for a test's own Server, with a port that stays the test's
+// over restarts. Unlike t.TempDir's it can be passed by the user that the server
+// runs as under root.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "samsa-postgres-")
@@ -161,5 +191,10 @@ func TempDir(t testing.TB) string {
 	if err = os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	release, err := ports.Reserve(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
 	return dir
 }

@@ -87,6 +87,17 @@ func TestStart_RefusesAFolderInUse(t *testing.T) {
 	require.ErrorContains(t, err, o.Dir)
 }
 
+func TestStartClean_StartsAnewOnBrokenDataAndKeepsTheLock(t *testing.T) {
+	dir := TempDir(t)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "data"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "data", "PG_VERSION"), []byte("broken"), 0o644))
+	s, err := startClean(t.Context(), dir)
+	require.NoError(t, err)
+	_, err = startClean(t.Context(), dir)
+	require.ErrorIs(t, err, errInUse)
+	require.NoError(t, s.Stop(t.Context()))
+}
+
 func TestStart_TakesAnotherPortIfTheLastOneIsTaken(t *testing.T) {
 	o := Options{Dir: TempDir(t), Fast: true}
 	taken := start(t, Options{Dir: TempDir(t), Fast: true})

@@ -66,11 +66,24 @@ type Server struct {
 
 // Start starts the server on o.Dir, creating the database there if there is
 // none, and returns once it answers.
-func Start(ctx context.Context, o Options) (_ *Server, err error) {
-	s := &Server{options: o.withDefaults()}
+func Start(ctx context.Context, o Options) (*Server, error) {
+	lock, err := lockFolder(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start PostgreSQL in %s: %w", o.Dir, err)
+	}
+	s, err := startLocked(ctx, o, lock)
+	if err != nil {
+		_ = lock.Close()
+	}
+	return s, err
+}
+
+// startLocked starts a server on a folder that is locked; if it cannot, the
+// folder stays locked.
+func startLocked(ctx context.Context, o Options, lock *os.File) (_ *Server, err error) {
+	s := &Server{options: o.withDefaults(), lock: lock}
 	defer func() {
 		if err != nil {
-			s.unlock()
 			err = fmt.Errorf("start PostgreSQL in %s: %w", o.Dir, err)
 		}
 	}()
@@ -86,21 +99,12 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err = s.home.endPredecessor(ctx, s.options.Log); err != nil {
 		return nil, err
 	}
-	if err = s.launch(ctx); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return ports.Start(ctx, s.options.Dir, func(port int) (*Server, error) { return s, s.launch(ctx, port) })
 }
 
 // prepare settles everything that does not need a PostgreSQL yet.
 func (s *Server) prepare(ctx context.Context) (err error) {
 	if s.options.Dir, err = filepath.Abs(s.options.Dir); err != nil {
-		return err
-	}
-	if err = os.MkdirAll(s.options.Dir, 0o755); err != nil {
-		return err
-	}
-	if s.lock, err = lockFolder(s.options.Dir); err != nil {
 		return err
 	}
 	if s.password, err = loadPassword(s.options.Dir); err != nil {
@@ -114,27 +118,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// launch starts the server on the last port, or on a free one if that is taken.
-func (s *Server) launch(ctx context.Context) error {
-	port, err := ports.Choose(s.options.Dir)
-	if err != nil {
-		return err
-	}
-	const attempts = 3 // a free port may be taken before the server has it
-	for attempt := 1; ; attempt++ {
-		if err = s.launchOn(ctx, port); err == nil {
-			return ports.Save(s.options.Dir, port)
-		}
-		if ports.IsFree(port) || attempt == attempts || ctx.Err() != nil {
-			return err
-		}
-		if port, err = ports.Free(); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *Server) launchOn(ctx context.Context, port int) (err error) {
+func (s *Server) launch(ctx context.Context, port int) (err error) {
 	if s.process, err = s.home.start(port, s.options.Log); err != nil {
 		return err
 	}
@@ -214,6 +198,10 @@ func (s *Server) PID() int { return s.process.pid }
 // Options.StopTimeout, or than ctx lasts, is killed, which it recovers from.
 func (s *Server) Stop(ctx context.Context) error {
 	defer s.unlock()
+	return s.end(ctx)
+}
+
+func (s *Server) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.StopTimeout)
 	defer cancel()
 	s.process.signal(syscall.SIGINT) // "fast shutdown"
@@ -233,11 +221,16 @@ func (s *Server) unlock() {
 	}
 }
 
+const lockName = "lock"
+
 var errInUse = errors.New("another program uses this folder: stop it, or choose another folder")
 
-// lockFolder makes sure that one Server runs on a folder.
+// lockFolder makes sure that one Server runs on a folder, which it makes.
 func lockFolder(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,9 @@ package s3
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,15 +18,15 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/samsa-io/samsa/pkg/local/internal/ports"
 	"github.com/samsa-io/samsa/pkg/objstore"
 )
 
 const (
-	accessKeyID     = "samsa"
-	secretAccessKey = "samsa-secret"
-	region          = "us-east-1"
-	startTimeout    = 20 * time.Second
-	portAttempts    = 5
+	accessKeyID  = "samsa" // owns the bucket, over restarts
+	region       = "us-east-1"
+	startTimeout = 20 * time.Second
+	portAttempts = 5
 )
 
 // Bucket is the bucket that a server starts with.
@@ -36,6 +36,7 @@ const Bucket = "samsa"
 type Server struct {
 	Endpoint string // http://127.0.0.1:port
 	folder   string
+	secret   string // random: another server that took the port does not let us in
 	output   *tail
 	process  *os.Process
 	exited   chan struct{} // closed once the process is gone
@@ -61,11 +62,11 @@ func Start(ctx context.Context, folder string) (*Server, error) {
 }
 
 func startOnce(ctx context.Context, binary, folder string) (*Server, error) {
-	address, err := freeAddress(ctx)
+	port, err := ports.Free()
 	if err != nil {
 		return nil, err
 	}
-	return startAt(ctx, binary, folder, address)
+	return startAt(ctx, binary, folder, ports.Address(port))
 }
 
 func startAt(ctx context.Context, binary, folder, address string) (*Server, error) {
@@ -73,8 +74,10 @@ func startAt(ctx context.Context, binary, folder, address string) (*Server, erro
 	if err := errors.Join(os.MkdirAll(buckets, 0o755), os.MkdirAll(iam, 0o755)); err != nil {
 		return nil, err
 	}
-	s := &Server{Endpoint: "http://" + address, folder: folder, output: &tail{}, exited: make(chan struct{})}
-	args := []string{"--port", address, "--access", accessKeyID, "--secret", secretAccessKey, "--region", region,
+	s := &Server{
+		Endpoint: "http://" + address, folder: folder, secret: rand.Text(), output: &tail{}, exited: make(chan struct{}),
+	}
+	args := []string{"--port", address, "--access", accessKeyID, "--secret", s.secret, "--region", region,
 		"--iam-dir", iam, "--quiet", "--keep-alive", "posix"}
 	if !extendedAttributes(buckets) {
 		args = append(args, "--sidecar", filepath.Join(folder, "metadata"))
@@ -139,7 +142,7 @@ func (s *Server) Config(prefix string) objstore.Config {
 			Region:          region,
 			PathStyle:       true,
 			AccessKeyID:     accessKeyID,
-			SecretAccessKey: secretAccessKey,
+			SecretAccessKey: s.secret,
 		},
 	}
 }
@@ -150,7 +153,7 @@ var errExited = errors.New("it exited")
 func (s *Server) createBucket(ctx context.Context) error {
 	client := awss3.New(awss3.Options{
 		BaseEndpoint: &s.Endpoint, Region: region, UsePathStyle: true, Retryer: aws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider(accessKeyID, secretAccessKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(accessKeyID, s.secret, ""),
 	})
 	for {
 		_, err := client.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: aws.String(Bucket)})
@@ -173,14 +176,6 @@ func (s *Server) pause(ctx context.Context, last error) error {
 	case <-time.After(20 * time.Millisecond):
 		return nil
 	}
-}
-
-func freeAddress(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // tail keeps the last of what the server said.

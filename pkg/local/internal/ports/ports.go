@@ -16,8 +16,11 @@ const Loopback = "127.0.0.1"
 // Address is the host:port of a port on the loopback address.
 func Address(port int) string { return net.JoinHostPort(Loopback, strconv.Itoa(port)) }
 
-// Choose gives the port that Save kept in dir if it is free, else any free one.
-func Choose(dir string) (int, error) {
+// choose gives the port that Save kept in dir if it is free, else any free one.
+func choose(dir string) (int, error) {
+	if dir == "" {
+		return Free()
+	}
 	if port, err := Saved(dir); err == nil && IsFree(port) {
 		return port, nil
 	}
@@ -33,7 +36,7 @@ func Saved(dir string) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// Save keeps the port for the next Choose.
+// Save keeps the port for the next Start.
 func Save(dir string, port int) error {
 	return os.WriteFile(file(dir), []byte(strconv.Itoa(port)+"\n"), 0o644)
 }

@@ -3,7 +3,6 @@ package dev
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -32,14 +31,17 @@ func TestTLS_OutsideAndInside(t *testing.T) {
 	require.NoError(t, err)
 	outside, err := ca.IssueHosts("public", []string{"127.0.0.1"}, time.Hour)
 	require.NoError(t, err)
-	writer := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	s := startSite(t, func(all *settings.All) {
 		c := &all.Platform.TLS
 		c.CertFile, c.KeyFile, c.CAFile = inside.Cert, inside.Key, inside.CA
 		c.PublicCertFile, c.PublicKeyFile = outside.Cert, outside.Key
 		all.Account.Listen, all.Bucket.Listen, all.Reader.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-		all.Writer.Listen = writer
+		all.Writer.Listen = "127.0.0.1:0"
 	})
+	writers, err := clusterv1.NewAdminServiceClient(s.conn).ListWriters(as(t.Context(), root), &clusterv1.ListWritersRequest{})
+	require.NoError(t, err)
+	require.Len(t, writers.GetWriters(), 1)
+	writer := writers.GetWriters()[0].GetAddress()
 	t.Run("REST", func(t *testing.T) {
 		token := s.issue(t, catalog.AccessToken{Scope: scope(prefix(""), nil, nil, operations())})
 		for _, http2 := range []bool{false, true} {

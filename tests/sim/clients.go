@@ -352,7 +352,7 @@ func (s *Sim) trim(n *writer, l *life) {
 	}
 	s.stats.Trims++
 	to := l.trim + 1 + stream.SeqNum(s.rng.Uint64N(uint64(l.tail-l.trim)))
-	l.trimAsked = max(l.trimAsked, to)
+	l.askTrim(to)
 	if s.rng.IntN(2) == 0 {
 		// A stream that gets the name meanwhile may get the command, too.
 		s.commanded[l.name] = max(s.commanded[l.name], to)
@@ -401,5 +401,6 @@ func (s *Sim) create(name stream.Name, bucket stream.ID) {
 	row := shardlog.CatalogStream{ID: s.randomID(), BucketID: bucket, Config: stream.DefaultConfig(), ConfigVersion: 1}
 	row.Config.RetentionSeconds = 1 // tells the version
 	s.rows[name] = row
-	s.model.add(name, row.ID).trimAsked = s.commanded[name]
+	l := s.model.add(name, row.ID)
+	l.trimAsked, l.inherited = s.commanded[name], s.commanded[name]
 }

@@ -18,12 +18,14 @@ type life struct {
 	where   map[recordID]stream.SeqNum
 	refused map[uint64]bool // batches that were definitely not appended
 
-	tail      stream.SeqNum // above everything acknowledged
-	trim      stream.SeqNum // acknowledged
-	trimAsked stream.SeqNum // the highest one anybody ever asked for
-	version   uint64        // of the configuration in effect
-	token     int           // the fencing token acknowledged, a number
-	fencing   bool          // a new token may be on its way, or have come to be without an answer
+	tail      stream.SeqNum          // above everything acknowledged
+	trim      stream.SeqNum          // acknowledged
+	trimAsked stream.SeqNum          // the highest one anybody ever asked for
+	trims     map[stream.SeqNum]bool // asked for
+	inherited stream.SeqNum          // the highest one asked for by a command that was meant for a stream of that name before
+	version   uint64                 // of the configuration in effect
+	token     int                    // the fencing token acknowledged, a number
+	fencing   bool                   // a new token may be on its way, or have come to be without an answer
 	deleting  bool
 	dead      bool // the tombstone was acknowledged
 	ended     time.Time
@@ -45,10 +47,23 @@ type model struct {
 }
 
 func (m *model) add(name stream.Name, id stream.ID) *life {
-	l := &life{id: id, name: name, where: map[recordID]stream.SeqNum{}, refused: map[uint64]bool{}, version: 1}
+	l := &life{
+		id: id, name: name, where: map[recordID]stream.SeqNum{}, refused: map[uint64]bool{}, trims: map[stream.SeqNum]bool{}, version: 1,
+	}
 	m.lives[id], m.bySalt[id.Salt()] = l, l
 	m.order = append(m.order, l)
 	return l
+}
+
+func (l *life) askTrim(to stream.SeqNum) {
+	l.trimAsked = max(l.trimAsked, to)
+	l.trims[to] = true
+}
+
+// follows tells whether a reader may go on at a position when the next one is another:
+// if the stream may have been trimmed up to there.
+func (l *life) follows(next, at stream.SeqNum) bool {
+	return at == next || at > next && (l.trims[at] || at <= l.inherited)
 }
 
 // see takes note that a record stands at a position.

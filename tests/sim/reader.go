@@ -185,7 +185,7 @@ func (s *Sim) same(l *life, salt stream.Salt) bool { return l.id.Salt() == salt 
 func (s *Sim) checkRun(l *life, from stream.SeqNum, records []record, how string) {
 	next := from
 	for _, r := range records {
-		s.mustf(r.at == next || r.at > next && r.at <= l.trimAsked,
+		s.mustf(l.follows(next, r.at),
 			"I5: %s of stream %s goes from %d to %d, trimmed to %d at most", how, l.id, next, r.at, l.trimAsked)
 		s.model.see(l, r.at, r.id, how)
 		next = r.at + 1
@@ -234,8 +234,7 @@ func (f *follower) take(records []record, err error) {
 	f.s.mustf(err == nil, "I12: a session of %s: %v", f.life.name.Stream, err)
 	f.s.stats.Followed += len(records)
 	for _, r := range records {
-		// The stream may be trimmed at any time.
-		f.s.mustf(r.at == f.next || r.at > f.next && r.at <= f.life.trimAsked,
+		f.s.mustf(f.life.follows(f.next, r.at), // the stream may be trimmed at any time
 			"I5: a session of %s goes from %d to %d, trimmed to %d at most", f.life.name.Stream, f.next, r.at, f.life.trimAsked)
 		f.s.model.see(f.life, r.at, r.id, "a session")
 		f.next = r.at + 1

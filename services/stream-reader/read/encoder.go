@@ -41,16 +41,17 @@ func (e *encoder) rewind(m mark) {
 	e.pos, e.stopped, e.stoppedMillis, *e.budget = m.pos, m.stopped, m.stoppedMillis, m.budget
 }
 
-// add serializes a stretch and emits the frames that become full. No frame reaches over
-// a gap.
+// add serializes a stretch and emits the frames that become full. Positions before it
+// were trimmed meanwhile: they are passed over, by no frame, or end it if it is dense.
 func (e *encoder) add(s stretch, emit func(*frame.Frame) error) error {
 	if s.from > e.pos {
 		if err := e.flush(emit); err != nil {
 			return err
 		}
-		if e.skipTo(s.from); e.stopped {
+		if e.stopped = e.dense && e.begun; e.stopped {
 			return nil
 		}
+		e.pos = s.from
 	}
 	for _, block := range s.blocks {
 		for r := range block.From(e.pos) {
@@ -108,13 +109,3 @@ func (e *encoder) flush(emit func(*frame.Frame) error) error {
 
 // done tells that no further record can be emitted.
 func (e *encoder) done() bool { return e.stopped || e.budget.Exhausted() }
-
-// skipTo passes over positions below pos that were trimmed meanwhile, or stops at them.
-func (e *encoder) skipTo(pos stream.SeqNum) {
-	if pos <= e.pos {
-		return
-	}
-	if e.stopped = e.dense && e.begun; !e.stopped {
-		e.pos = pos
-	}
-}

@@ -107,7 +107,7 @@ func (p *pipeline) fetch() {
 	}()
 	for n := 0; ; n++ {
 		s, err := p.session.cursor.window(p.ctx, window)
-		if err != nil || s.blocks == nil {
+		if err != nil {
 			p.fetchErr = err
 			return
 		}
@@ -115,6 +115,9 @@ func (p *pipeline) fetch() {
 		case p.blocks <- s:
 		case <-p.ctx.Done():
 			p.fetchErr = p.ctx.Err()
+			return
+		}
+		if s.blocks == nil {
 			return
 		}
 		if n < after {

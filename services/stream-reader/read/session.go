@@ -298,8 +298,6 @@ func (s *session) catchUp(ctx context.Context) error {
 			s.cursor.rewind(s.encoder.pos, s.cursor.tail)
 		case err != nil:
 			return err
-		default:
-			s.encoder.skipTo(s.cursor.pos)
 		}
 		if s.encoder.done() {
 			return errDone

@@ -14,14 +14,24 @@ import (
 // from beginning anything, until release is called.
 func HoldCompactors(t testing.TB, databaseURL string) (release func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startPatience)
-	defer cancel()
-	pool, err := pgxpool.New(ctx, databaseURL)
+	return hold(t, openPool(t, databaseURL))
+}
+
+func openPool(t testing.TB, databaseURL string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), databaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	Eventually(t, startPatience, "compactors are held", func() error {
+	return pool
+}
+
+func hold(t testing.TB, pool *pgxpool.Pool) (release func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startPatience)
+	defer cancel()
+	Eventually(t, startPatience, "compactors are held", func() (err error) {
 		release, err = chunkindex.New(pool, 0).Exclude(ctx)
 		if err != nil && !errors.Is(err, chunkindex.ErrRebuilding) {
 			t.Fatal(err)
@@ -34,13 +44,9 @@ func HoldCompactors(t testing.TB, databaseURL string) (release func()) {
 // EmptyIndex loses the chunk index, as a restored database may.
 func EmptyIndex(t testing.TB, databaseURL string) {
 	t.Helper()
-	defer HoldCompactors(t, databaseURL)()
-	pool, err := pgxpool.New(t.Context(), databaseURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	_, err = pool.Exec(t.Context(), "TRUNCATE compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets, chunk_index; ALTER SEQUENCE chunk_object_ids RESTART")
+	pool := openPool(t, databaseURL)
+	defer hold(t, pool)()
+	_, err := pool.Exec(t.Context(), "TRUNCATE compacted_logs, chain_heads, chunk_objects, chunks, stream_limits, tombstoned_buckets, chunk_index; ALTER SEQUENCE chunk_object_ids RESTART")
 	if err != nil {
 		t.Fatal(err)
 	}
